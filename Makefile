@@ -1,0 +1,47 @@
+# Every target is one to three lines; what is longer is a script. `make` alone prints this list.
+GO        ?= go
+GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
+FUZZTIME  ?= 30s
+PACKAGES  := ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test setup race lint fuzz bench bench-10k ci clean
+
+help: ## print this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build bin/gateway and bin/bench
+	$(GO) build -trimpath -o bin/ ./gateway ./bench
+
+run: build ## run the demo: gateway, embedded Redis, a page with a bell
+	./bin/gateway demo
+
+setup: ## install what the tests need (redis-server), if it is missing
+	./scripts/setup-tests.sh
+
+test: setup ## run all tests, race detector and loop ownership check on
+	$(GO) test -race -tags loopcheck $(PACKAGES)
+
+race: setup ## run all tests three times over, in shuffled order
+	$(GO) test -race -tags loopcheck -count 3 -shuffle on $(PACKAGES)
+
+lint: ## run golangci-lint, and shellcheck on the scripts
+	$(GO) run $(GOLANGCI) run $(PACKAGES)
+	./scripts/lint-scripts.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	./scripts/fuzz.sh $(FUZZTIME)
+
+bench: ## run the benchmarks of every stage
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+bench-10k: build ## 10,000 clients against a gateway of their own
+	./bin/bench -connections 10000
+
+ci: ## what CI runs: lint and test
+	$(MAKE) lint
+	$(MAKE) test
+
+clean: ## remove what build made
+	rm -rf bin
