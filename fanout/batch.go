@@ -1,0 +1,79 @@
+package fanout
+
+import "github.com/carillon-ws/carillon/protocol"
+
+// Item is one frame for the subscribers of a channel on one loop.
+type Item struct {
+	Channel string          // short form; empty: for every connection
+	Frame   *protocol.Frame // shared with the other loops
+	TakenAt int64           // when it was taken from the source, as [Monotonic] tells; 0 when that does not matter
+}
+
+// maxGapChannels bounds how many channels a full batch remembers by name. Beyond it the gap is told to everybody.
+const maxGapChannels = 1024
+
+// Batch is what one loop has to send, in order. It is bounded in bytes: what does not fit is dropped whole, counted,
+// and told to the subscribers as a gap. Guarded by the lock of the mailbox it lies in.
+type Batch struct {
+	Items []Item
+	bytes int
+
+	dropped    map[string]uint64 // publications dropped, by channel
+	droppedAll bool              // more channels than are remembered
+}
+
+// Add appends item, or drops it when the batch would hold more than limit bytes. A batch takes at least one item,
+// whatever its size.
+func (b *Batch) Add(item Item, limit int) (added bool) {
+	if n := item.Frame.Len(); b.bytes > 0 && b.bytes+n > limit {
+		b.drop(item.Channel)
+		return false
+	}
+	b.bytes += item.Frame.Len()
+	b.Items = append(b.Items, item)
+	return true
+}
+
+func (b *Batch) drop(channel string) {
+	if b.dropped == nil {
+		b.dropped = make(map[string]uint64)
+	}
+	if _, known := b.dropped[channel]; !known && len(b.dropped) >= maxGapChannels {
+		b.droppedAll = true
+		return
+	}
+	b.dropped[channel]++
+}
+
+// Bytes is the size of the frames in the batch.
+func (b *Batch) Bytes() int { return b.bytes }
+
+// Empty reports whether there is nothing to send and nothing to tell.
+func (b *Batch) Empty() bool { return len(b.Items) == 0 && b.dropped == nil }
+
+// TellGaps appends a gap message for each channel that lost a publication, behind what was kept. now is in Unix
+// milliseconds.
+func (b *Batch) TellGaps(now int64) {
+	if b.dropped == nil {
+		return
+	}
+	if b.droppedAll {
+		b.dropped = map[string]uint64{"": 0}
+	}
+	for channel, n := range b.dropped {
+		b.Items = append(b.Items, Item{Channel: channel, Frame: protocol.NewFrame(&protocol.Message{
+			Type: protocol.MessageGap, Channel: channel, Reason: protocol.GapOverload, Dropped: n, Timestamp: now,
+		})})
+	}
+	b.dropped, b.droppedAll = nil, false
+}
+
+// Reset empties the batch and keeps the memory of its list, unless a burst made that large.
+func (b *Batch) Reset() {
+	const keep = 4096
+	if cap(b.Items) > keep {
+		b.Items = nil
+	}
+	clear(b.Items)
+	*b = Batch{Items: b.Items[:0]}
+}

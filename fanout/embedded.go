@@ -1,0 +1,55 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/alicebob/miniredis/v2"
+)
+
+// DefaultEmbeddedAddr is where an embedded Redis listens if the port is free: where redis-cli looks for one.
+const DefaultEmbeddedAddr = "127.0.0.1:6379"
+
+// EmbeddedRedis is a Redis inside this process (miniredis), for a first run and for tests. It takes plain
+// publishers, redis-cli for one, but keeps everything in memory, has no password, and serves one command at a time: a
+// subscriber that stops reading stops it. Its methods are safe to call from any goroutine.
+type EmbeddedRedis struct {
+	mini *miniredis.Miniredis
+	addr string
+}
+
+// StartEmbeddedRedis starts one on addr, host:port with a loopback address; empty means [DefaultEmbeddedAddr]. If the
+// port is taken it listens on a free one instead: see Addr. Its goroutines end with Close.
+func StartEmbeddedRedis(addr string) (*EmbeddedRedis, error) {
+	if addr == "" {
+		addr = DefaultEmbeddedAddr
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("embedded redis on %s: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("embedded redis on %s: it has no password and listens on loopback only", addr)
+	}
+	mini := miniredis.NewMiniRedis()
+	mini.ClockTTL(true) // keys expire by the clock, as in a real one
+	err = mini.StartAddr(addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = mini.StartAddr(net.JoinHostPort(host, "0"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("embedded redis on %s: %w", addr, err)
+	}
+	return &EmbeddedRedis{mini: mini, addr: mini.Addr()}, nil
+}
+
+// Addr is the address it listens on, host:port.
+func (e *EmbeddedRedis) Addr() string { return e.addr }
+
+// URL is the address as [RedisConfig] takes it.
+func (e *EmbeddedRedis) URL() string { return "redis://" + e.addr }
+
+// Close closes its connections and returns when its goroutines are gone.
+func (e *EmbeddedRedis) Close() { e.mini.Close() }

@@ -1,0 +1,85 @@
+package fanout
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := StartEmbeddedRedis(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	if e.Addr() != addr || e.URL() != "redis://"+addr {
+		t.Errorf("Addr, URL = %s, %s, want those of %s", e.Addr(), e.URL(), addr)
+	}
+}
+
+func TestEmbeddedRedisMovesOffATakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ignore(l.Close)
+	e, err := StartEmbeddedRedis(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	host, _, err := net.SplitHostPort(e.Addr())
+	if err != nil || host != "127.0.0.1" || e.Addr() == l.Addr().String() {
+		t.Errorf("Addr = %s, %v, want another port of 127.0.0.1", e.Addr(), err)
+	}
+
+	rs := runRedis(t, RedisConfig{URL: e.URL()})
+	rs.waitUp(t)
+	rs.publish(t, "notifications:a", "hi")
+	rs.wantNext(t, "notifications:a", "hi")
+}
+
+// Without ClockTTL a miniredis never lets a key expire.
+func TestEmbeddedRedisExpiresKeys(t *testing.T) {
+	t.Parallel()
+	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	client := redisClient(t, e.URL())
+	if err := client.Set(t.Context(), "k", "v", 20*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the key expires", func() bool { return client.Exists(t.Context(), "k").Val() == 0 })
+}
+
+func TestEmbeddedRedisRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ addr, want string }{
+		{"0.0.0.0:6379", "loopback only"},
+		{":6379", "loopback only"},
+		{"example.com:6379", "loopback only"},
+		{"127.0.0.1", "missing port"},
+		{"127.0.0.1:99999", "invalid port"},
+	} {
+		e, err := StartEmbeddedRedis(tt.addr)
+		if err == nil {
+			e.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("StartEmbeddedRedis(%q) = %v, want an error with %q", tt.addr, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package fanout
+
+import (
+	"math/bits"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// Loop is where the feeder hands frames over. Implemented by the server.
+type Loop interface {
+	// Post appends item to what the loop has to send, and wakes it if it had nothing. It never blocks: an item that
+	// finds the mailbox full is dropped and told as a gap. Safe to call from any goroutine.
+	Post(item Item)
+}
+
+// Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
+// is a [Sink]: its methods run on the source's goroutine.
+type Feeder struct {
+	interest *Interest
+	loops    []Loop
+	stats    feederCounters
+}
+
+type feederCounters struct {
+	publications atomic.Uint64
+	unheard      atomic.Uint64
+	foreign      atomic.Uint64
+	replaced     atomic.Uint64
+	gaps         atomic.Uint64
+}
+
+// FeederStats counts what came through a Feeder since it was made.
+type FeederStats struct {
+	Publications uint64 // taken from the source
+	Unheard      uint64 // of them, those that no connection here is subscribed to
+	Foreign      uint64 // of them, those whose Redis channel lacks the prefix
+	Replaced     uint64 // bytes that were not UTF-8 and went out as U+FFFD
+	Gaps         uint64 // times that everybody was told of a lost link
+}
+
+// NewFeeder returns a Feeder for the loops; bit i of the interest is loops[i].
+func NewFeeder(interest *Interest, loops []Loop) *Feeder {
+	return &Feeder{interest: interest, loops: loops}
+}
+
+// Publish implements [Sink].
+func (f *Feeder) Publish(redisChannel, payload string) {
+	f.stats.publications.Add(1)
+	channel, ok := strings.CutPrefix(redisChannel, protocol.RedisPrefix)
+	if !ok {
+		f.stats.foreign.Add(1)
+		return
+	}
+	loops := f.interest.Loops(channel)
+	if loops == 0 {
+		f.stats.unheard.Add(1)
+		return
+	}
+	frame, replaced := protocol.NewNotification(channel, payload, time.Now().UnixMilli())
+	if replaced > 0 {
+		f.stats.replaced.Add(uint64(replaced))
+	}
+	item := Item{Channel: channel, Frame: frame, TakenAt: Monotonic()}
+	for ; loops != 0; loops &= loops - 1 {
+		f.loops[bits.TrailingZeros64(loops)].Post(item)
+	}
+}
+
+// Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed.
+func (f *Feeder) Lost() {
+	f.stats.gaps.Add(1)
+	frame := protocol.NewFrame(&protocol.Message{
+		Type: protocol.MessageGap, Reason: protocol.GapRedis, Timestamp: time.Now().UnixMilli(),
+	})
+	for _, lp := range f.loops {
+		lp.Post(Item{Frame: frame})
+	}
+}
+
+// Stats returns the counters. Safe to call from any goroutine.
+func (f *Feeder) Stats() FeederStats {
+	return FeederStats{
+		Publications: f.stats.publications.Load(),
+		Unheard:      f.stats.unheard.Load(),
+		Foreign:      f.stats.foreign.Load(),
+		Replaced:     f.stats.replaced.Load(),
+		Gaps:         f.stats.gaps.Load(),
+	}
+}
+
+var started = time.Now()
+
+// Monotonic is the time in nanoseconds since the process started, on a clock that never jumps.
+func Monotonic() int64 { return int64(time.Since(started)) }

@@ -1,0 +1,265 @@
+package fanout
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Index is one loop's table of channels and their subscribers. C stands for a connection in whatever form the loop
+// can write to it; it is copied into the lists, so that a walk touches no other memory.
+//
+// Not safe for concurrent use, by design: everything runs on the loop that owns it.
+type Index[C any] struct {
+	byName   map[string]uint32
+	channels slab[channel[C]]
+	subs     slab[subscription]
+	walk     walk
+}
+
+// channel is one channel's subscribers, in the order in which they subscribed until one leaves.
+type channel[C any] struct {
+	name    string
+	members []Member[C]
+	stamp   uint32 // of the turn that last grouped a frame under it
+	group   int32  // which group of that turn
+}
+
+// Member is one entry of a channel's list of subscribers.
+type Member[C any] struct {
+	Conn C
+	sub  uint32
+}
+
+// subscription is the pair of a connection and a channel. A connection's subscriptions are a linked list.
+type subscription struct {
+	channel uint32
+	pos     uint32 // Invariant: channels[channel].members[pos].sub is this subscription
+	next    uint32 // the connection's next subscription, 0 at the end
+}
+
+// Subscriptions is the head of one connection's list of subscriptions. The zero value is an empty list. It belongs
+// to the connection; only the Index changes it.
+type Subscriptions struct{ first uint32 }
+
+// Empty reports whether there are none.
+func (s Subscriptions) Empty() bool { return s.first == 0 }
+
+// walk is the one walk over a channel's subscribers that may be under way.
+type walk struct {
+	channel  uint32 // 0: none
+	cur, end int    // members [cur, end) are still to be visited
+}
+
+// NewIndex returns an empty Index.
+func NewIndex[C any]() *Index[C] {
+	return &Index[C]{byName: make(map[string]uint32)}
+}
+
+// Channels is the number of channels with a subscriber.
+func (ix *Index[C]) Channels() int { return len(ix.byName) }
+
+// Subscriptions is the number of (connection, channel) pairs.
+func (ix *Index[C]) Subscriptions() int { return ix.subs.live() }
+
+// Subscribers returns how many connections hear the channel.
+func (ix *Index[C]) Subscribers(name string) int {
+	if id := ix.byName[name]; id != 0 {
+		return len(ix.channels.at(id).members)
+	}
+	return 0
+}
+
+// Subscribe adds c, whose list is subs, to the channel. It returns the channel's name as the Index keeps it (so that
+// callers can let go of theirs), and whether c is new to the channel and the channel new to the Index.
+func (ix *Index[C]) Subscribe(subs *Subscriptions, name string, c C) (kept string, added, first bool) {
+	id, known := ix.byName[name]
+	if known && ix.find(*subs, id) != 0 {
+		return ix.channels.at(id).name, false, false
+	}
+	var ch *channel[C]
+	if known {
+		ch = ix.channels.at(id)
+	} else {
+		id, ch = ix.channels.take()
+		ch.name = name
+		ix.byName[name] = id
+	}
+	subID, sub := ix.subs.take()
+	*sub = subscription{channel: id, pos: uint32(len(ch.members)), next: subs.first}
+	subs.first = subID
+	if ch.members == nil {
+		ch.members = make([]Member[C], 0, 1) // most channels are one user's: append would start with more
+	}
+	ch.members = append(ch.members, Member[C]{c, subID})
+	return ch.name, true, !known
+}
+
+// Unsubscribe takes the connection whose list is subs off the channel. It reports whether it was on it, and whether
+// the channel has lost its last subscriber.
+func (ix *Index[C]) Unsubscribe(subs *Subscriptions, name string) (removed, last bool) {
+	id, known := ix.byName[name]
+	if !known {
+		return false, false
+	}
+	for link := &subs.first; *link != 0; {
+		subID := *link
+		sub := ix.subs.at(subID)
+		if sub.channel == id {
+			*link = sub.next
+			return true, ix.remove(subID)
+		}
+		link = &sub.next
+	}
+	return false, false
+}
+
+// Leave takes the connection whose list is subs off all its channels. gone is called with each channel that has
+// lost its last subscriber.
+func (ix *Index[C]) Leave(subs *Subscriptions, gone func(name string)) {
+	for subs.first != 0 {
+		subID := subs.first
+		sub := ix.subs.at(subID)
+		subs.first = sub.next
+		name := ix.channels.at(sub.channel).name
+		if ix.remove(subID) {
+			gone(name)
+		}
+	}
+}
+
+// Subscribed reports whether the connection whose list is subs is on the channel.
+func (ix *Index[C]) Subscribed(subs Subscriptions, name string) bool {
+	id := ix.byName[name]
+	return id != 0 && ix.find(subs, id) != 0
+}
+
+// Each calls yield with the name of each channel on the list, the latest first.
+func (ix *Index[C]) Each(subs Subscriptions, yield func(name string)) {
+	for id := subs.first; id != 0; {
+		sub := ix.subs.at(id)
+		yield(ix.channels.at(sub.channel).name)
+		id = sub.next
+	}
+}
+
+// find returns the subscription to channel id on the list, or 0.
+func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
+	if members := ix.channels.at(id).members; len(members) == 1 {
+		// One subscriber: asking whether it is this one is cheaper than reading the whole list.
+		only := members[0].sub
+		for subID := subs.first; subID != 0; subID = ix.subs.at(subID).next {
+			if subID == only {
+				return only
+			}
+		}
+		return 0
+	}
+	for subID := subs.first; subID != 0; {
+		sub := ix.subs.at(subID)
+		if sub.channel == id {
+			return subID
+		}
+		subID = sub.next
+	}
+	return 0
+}
+
+// remove deletes a subscription that is off its connection's list, keeping a walk under way right: whoever it has
+// visited is not visited again, whoever it has not is. It reports whether the channel is gone.
+func (ix *Index[C]) remove(subID uint32) (gone bool) {
+	sub := ix.subs.at(subID)
+	id, hole := sub.channel, int(sub.pos)
+	ix.subs.put(subID)
+	ch := ix.channels.at(id)
+	if w := &ix.walk; w.channel == id {
+		if hole < w.cur {
+			w.cur--
+			hole = ix.move(ch, w.cur, hole)
+		}
+		if hole < w.end {
+			w.end--
+			hole = ix.move(ch, w.end, hole)
+		}
+	}
+	last := len(ch.members) - 1
+	ix.move(ch, last, hole)
+	ch.members[last] = Member[C]{}
+	ch.members = ch.members[:last]
+	if last == 0 {
+		delete(ix.byName, ch.name)
+		ix.channels.put(id)
+		if ix.walk.channel == id {
+			ix.walk = walk{}
+		}
+		return true
+	}
+	if c := cap(ch.members); c > 64 && last < c/4 {
+		ch.members = append(make([]Member[C], 0, c/2), ch.members...)
+	}
+	return false
+}
+
+// move puts the member at from into the hole at to, and returns the new hole.
+func (ix *Index[C]) move(ch *channel[C], from, to int) int {
+	if from != to {
+		ch.members[to] = ch.members[from]
+		ix.subs.at(ch.members[to].sub).pos = uint32(to)
+	}
+	return from
+}
+
+// StartWalk begins a walk over the subscribers that the channel has now; those that come later are not visited. It
+// reports whether there are any. A walk under way is given up.
+func (ix *Index[C]) StartWalk(name string) bool {
+	id := ix.byName[name]
+	if id == 0 {
+		ix.walk = walk{}
+		return false
+	}
+	ix.walk = walk{channel: id, end: len(ix.channels.at(id).members)}
+	return true
+}
+
+// WalkNext returns the next subscribers of the walk, n at most; an empty slice ends it. The slice is the Index's own
+// memory: the Index must not be changed while it is read. Between calls it may be: members may come and go.
+func (ix *Index[C]) WalkNext(n int) []Member[C] {
+	w := &ix.walk
+	if w.channel == 0 {
+		return nil
+	}
+	part := ix.channels.at(w.channel).members[w.cur:min(w.cur+n, w.end)]
+	w.cur += len(part)
+	if len(part) == 0 {
+		ix.walk = walk{}
+	}
+	return part
+}
+
+var errInvariant = errors.New("index invariant broken")
+
+// checkInvariants is called by tests.
+func (ix *Index[C]) checkInvariants() error {
+	if ix.channels.live() != len(ix.byName) {
+		return fmt.Errorf("%w: %d channels live, %d named", errInvariant, ix.channels.live(), len(ix.byName))
+	}
+	members := 0
+	for name, id := range ix.byName {
+		ch := ix.channels.at(id)
+		if ch.name != name || len(ch.members) == 0 {
+			return fmt.Errorf("%w: channel %q is %q with %d members", errInvariant, name, ch.name, len(ch.members))
+		}
+		for pos, m := range ch.members {
+			if sub := ix.subs.at(m.sub); sub.channel != id || int(sub.pos) != pos {
+				return fmt.Errorf("%w: member %d of %q has subscription %+v", errInvariant, pos, name, *sub)
+			}
+		}
+		members += len(ch.members)
+	}
+	if members != ix.subs.live() {
+		return fmt.Errorf("%w: %d members, %d subscriptions", errInvariant, members, ix.subs.live())
+	}
+	if w := ix.walk; w.channel != 0 && (w.cur > w.end || w.end > len(ix.channels.at(w.channel).members)) {
+		return fmt.Errorf("%w: walk %+v", errInvariant, w)
+	}
+	return nil
+}

@@ -1,0 +1,518 @@
+package fanout
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Defaults of [RedisConfig]. Together they keep two promises: a dead link is noticed within 3 s
+// (silentReads x defaultQuiet = 2.5 s), and a Redis that answers again is asked within 1 s (defaultMaxRetry, or the
+// end of a try that nobody answered).
+const (
+	defaultDialTimeout  = time.Second
+	defaultReplyTimeout = time.Second
+	defaultQuiet        = 500 * time.Millisecond
+	defaultMinRetry     = 50 * time.Millisecond
+	defaultMaxRetry     = time.Second
+)
+
+const (
+	// silentReads is how many reads in a row, each Quiet long and all but the last answered with a Ping, may pass
+	// without a byte before the link counts as dead. Reads are counted, not time: when this process was stopped or
+	// starved, one read is late, however long it took, and the next one finds what has arrived meanwhile.
+	silentReads = 5
+	// linkBuffer is the link's read buffer, bytes: under load one read takes a few hundred publications.
+	linkBuffer = 64 << 10
+	// ownDeadlines, as the timeout of a read in go-redis, leaves the socket's deadline alone: wire sets it.
+	ownDeadlines = -1
+)
+
+var (
+	errSilent       = errors.New("no byte and no answer to ping")
+	errOneSocket    = errors.New("a link has one socket")
+	errUnsubscribed = errors.New("redis ended the subscription")
+	errStopped      = errors.New("not running")
+)
+
+// RedisConfig says which Redis to hear and how patiently. URL and Pattern are required; durations that are not
+// positive take the default named beside them.
+type RedisConfig struct {
+	URL     string       // redis://, rediss:// or unix://, as redis.ParseURL reads it; the database number has no effect on Pub/Sub
+	Pattern string       // of PSUBSCRIBE: notifications:*
+	Log     *slog.Logger // nil: slog.Default()
+
+	DialTimeout  time.Duration // to connect, TLS handshake included: 1 s, or dial_timeout in URL
+	ReplyTimeout time.Duration // for one reply while a link is set up, and to PUBLISH: 1 s
+	Quiet        time.Duration // silence on the link before it is pinged; five times that, and it is dead: 500 ms
+	MinRetry     time.Duration // longest wait before the first new try, doubled from try to try: 50 ms
+	MaxRetry     time.Duration // longest wait before any try: 1 s
+}
+
+// RedisStats is a snapshot of a [RedisSource].
+type RedisStats struct {
+	Messages   uint64    // publications handed to the sink
+	Bytes      uint64    // bytes of their payloads
+	Unexpected uint64    // replies that are nothing a subscriber is sent; skipped
+	Reconnects uint64    // losses healed: subscriptions that followed the loss of an earlier one
+	Up         bool      // Redis has confirmed the subscription, and the link has shown life since
+	LostAt     time.Time // since when the link is down: its loss was noticed, or Run began; zero while Up
+	LastError  string    // why it is down, without the password; empty while Up
+}
+
+// RedisSource hears publications from one Redis by pattern subscription, and publishes to it. Run belongs to one
+// goroutine; Publish, Stats and String are safe to call from any goroutine.
+type RedisSource struct {
+	// Fixed at creation.
+	cfg     RedisConfig
+	name    string         // the URL without user, password and query
+	secret  string         // the password, to be kept out of texts
+	link    *redis.Options // for the subscription; each link adds its Dialer
+	publish *redis.Client  // a pool of its own: a subscribed RESP2 connection cannot PUBLISH
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Atomic. Written by Run only.
+	messages, bytes, unexpected, reconnects atomic.Uint64
+	state                                   atomic.Pointer[linkState]
+}
+
+// linkState is what Stats tells of the link, swapped as a whole.
+type linkState struct {
+	up     bool
+	lostAt time.Time
+	reason string
+}
+
+// NewRedisSource reads cfg. It does not connect: a Redis that is absent is Run's to wait for. Errors name the URL
+// without its password.
+func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
+	if cfg.Pattern == "" {
+		return nil, errors.New("redis source: no pattern")
+	}
+	opt, name, err := parseRedisURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	quietGoRedis()
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	cfg.DialTimeout = positive(cfg.DialTimeout, opt.DialTimeout, defaultDialTimeout)
+	cfg.ReplyTimeout = positive(cfg.ReplyTimeout, defaultReplyTimeout)
+	cfg.Quiet = positive(cfg.Quiet, defaultQuiet)
+	cfg.MinRetry = positive(cfg.MinRetry, defaultMinRetry)
+	cfg.MaxRetry = max(positive(cfg.MaxRetry, defaultMaxRetry), cfg.MinRetry)
+
+	r := &RedisSource{cfg: cfg, name: name, secret: opt.Password}
+	dialer := net.Dialer{Timeout: cfg.DialTimeout}
+	r.dial = dialer.DialContext
+	if opt.TLSConfig != nil {
+		r.dial = (&tls.Dialer{NetDialer: &dialer, Config: opt.TLSConfig}).DialContext
+	}
+	r.state.Store(&linkState{reason: errStopped.Error()})
+
+	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) { return r.dial(ctx, network, addr) }
+	opt.DialTimeout = cfg.DialTimeout
+	opt.ReadTimeout, opt.WriteTimeout = cfg.ReplyTimeout, cfg.ReplyTimeout
+	// RESP2: half the parsing of RESP3's push frames, and nothing that go-redis might take for a notification of its own.
+	opt.Protocol = 2
+	opt.DB = 0
+	opt.MaxRetries = -1 // a PUBLISH that is repeated because its reply was lost would be delivered twice
+	opt.DialerRetries = 1
+	opt.DisableIdentity = true // one round trip and one permission less
+	opt.ContextTimeoutEnabled = true
+	opt.PipelinePoolSize = -1
+	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	r.publish = redis.NewClient(opt)
+
+	link := *opt
+	link.PoolSize, link.MinIdleConns = 1, 0
+	link.ReadBufferSize = linkBuffer
+	r.link = &link
+	return r, nil
+}
+
+// String is the URL without user, password and query. Safe to call from any goroutine.
+func (r *RedisSource) String() string { return r.name }
+
+// Stats returns a snapshot. Safe to call from any goroutine.
+func (r *RedisSource) Stats() RedisStats {
+	st := r.state.Load()
+	return RedisStats{
+		Messages:   r.messages.Load(),
+		Bytes:      r.bytes.Load(),
+		Unexpected: r.unexpected.Load(),
+		Reconnects: r.reconnects.Load(),
+		Up:         st.up,
+		LostAt:     st.lostAt,
+		LastError:  st.reason,
+	}
+}
+
+// Publish publishes data to channel, a full Redis channel name, and returns how many subscriptions Redis delivered it
+// to. It is tried once and takes at most DialTimeout + ReplyTimeout; after an error it is unknown whether Redis has
+// delivered it. Safe to call from any goroutine.
+func (r *RedisSource) Publish(ctx context.Context, channel, data string) (receivers int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout+r.cfg.ReplyTimeout)
+	defer cancel()
+	receivers, err = r.publish.Publish(ctx, channel, data).Result()
+	if err != nil {
+		return 0, fmt.Errorf("publish %q: %w", channel, r.scrub(err))
+	}
+	return receivers, nil
+}
+
+// Close closes the connections of Publish. It does not end Run, whose ctx does.
+func (r *RedisSource) Close() error {
+	if err := r.publish.Close(); err != nil {
+		return fmt.Errorf("close redis %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// Run keeps one subscription alive until ctx ends, and then returns nil within a moment. A link that fails, or that
+// was never there, is tried again for ever, with waits that double from MinRetry to MaxRetry, half of each random.
+// Every subscription that follows a failed link or try is told to sink as Lost. Everything, dialling too, happens on
+// the calling goroutine; one outage is one line in the log when it begins and one when it ends.
+func (r *RedisSource) Run(ctx context.Context, sink Sink) error {
+	defer func() { r.state.Store(&linkState{lostAt: time.Now(), reason: errStopped.Error()}) }()
+	wait := backoff{low: r.cfg.MinRetry, high: r.cfg.MaxRetry}
+	out := outage{since: time.Now()}
+	r.state.Store(&linkState{lostAt: out.since, reason: "connecting"})
+	for {
+		began := time.Now()
+		out.tries++
+		lk, err := r.open(ctx)
+		if err == nil {
+			r.healed(&out, sink)
+			err = r.hear(ctx, lk, sink)
+			began = time.Now()
+			if ctx.Err() == nil {
+				if began.Sub(lk.opened) > r.cfg.MaxRetry { // one that is cut as soon as it is up keeps its pace
+					wait.reset()
+				}
+				out = outage{since: began, after: true}
+				r.failed(&out, err)
+			}
+			lk.close()
+		} else if ctx.Err() == nil {
+			r.failed(&out, err)
+		}
+		// A try that nobody answered has waited already.
+		if !sleep(ctx, wait.next()-time.Since(began)) {
+			return nil
+		}
+	}
+}
+
+// outage is the time from the loss of a link, or from the start, to the next confirmed subscription.
+type outage struct {
+	since   time.Time
+	tries   int  // including the one that succeeds
+	after   bool // a link was lost; else none has been up yet
+	said    bool // in the log
+	refused bool // Redis answered with an error, and that is in the log
+}
+
+// failed notes that the link was lost or a try came to nothing. It logs the first reason of an outage, and the first
+// refusal if another reason came before: Redis is back, and only a change of configuration will help.
+func (r *RedisSource) failed(out *outage, err error) {
+	_, refused := errors.AsType[redis.Error](err)
+	err = r.scrub(err)
+	r.state.Store(&linkState{lostAt: out.since, reason: err.Error()})
+	switch {
+	case !out.said:
+		r.cfg.Log.Warn("redis link down, trying again", "redis", r.name, "reason", err)
+	case refused && !out.refused:
+		r.cfg.Log.Warn("redis refuses the subscription, trying again", "redis", r.name, "reason", err)
+	}
+	out.said = true
+	out.refused = out.refused || refused
+}
+
+// healed notes that Redis has confirmed the subscription, and tells sink if something may have been missed.
+func (r *RedisSource) healed(out *outage, sink Sink) {
+	if out.said {
+		sink.Lost()
+	}
+	if out.after {
+		r.reconnects.Add(1)
+	}
+	r.state.Store(&linkState{up: true})
+	r.cfg.Log.Info("redis link up", "redis", r.name, "pattern", r.cfg.Pattern,
+		"after", time.Since(out.since).Round(time.Millisecond), "tries", out.tries)
+}
+
+// hear hands on what comes over lk until the link is lost, and says why it was.
+func (r *RedisSource) hear(ctx context.Context, lk *link, sink Sink) error {
+	said := false
+	for {
+		reply, err := lk.receive(ctx, ownDeadlines)
+		if err != nil && lk.lost() {
+			return err
+		}
+		switch reply := reply.(type) {
+		case *redis.Message:
+			if reply.Pattern == r.cfg.Pattern {
+				r.messages.Add(1)
+				r.bytes.Add(uint64(len(reply.Payload)))
+				sink.Publish(reply.Channel, reply.Payload)
+				continue
+			}
+		case *redis.Subscription:
+			if reply.Kind == "punsubscribe" {
+				return errUnsubscribed
+			}
+		case *redis.Pong: // its bytes have done their work
+			continue
+		}
+		// Read to its end and not for us, whatever it is: the stream is in step.
+		r.unexpected.Add(1)
+		if !said {
+			said = true
+			if err == nil {
+				err = fmt.Errorf("%T", reply)
+			}
+			r.cfg.Log.Warn("unexpected reply on the redis link, skipped", "redis", r.name, "reason", r.scrub(err))
+		}
+	}
+}
+
+// link is one try at a subscription, and the subscription that came of it: one PubSub over one socket. It belongs to
+// Run's goroutine.
+//
+// go-redis heals by itself: when a read fails, PubSub dials and subscribes again inside the failing call, and nobody
+// is told. Here a link is used up with its socket, so that Run sees every loss.
+type link struct {
+	client  *redis.Client
+	sub     *redis.PubSub
+	wire    *wire       // nil until dialled
+	unwatch func() bool // ends the watch over Run's ctx
+	opened  time.Time   // when Redis confirmed the subscription
+	broken  bool        // go-redis panicked: where in the stream it stands is unknown
+}
+
+// open dials, subscribes and waits for Redis to confirm it.
+func (r *RedisSource) open(ctx context.Context) (*link, error) {
+	lk := &link{}
+	opt := *r.link
+	opt.Dialer = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
+		if lk.wire != nil {
+			return nil, errOneSocket
+		}
+		conn, err := r.dial(dialCtx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		lk.wire = &wire{Conn: conn, quiet: r.cfg.Quiet}
+		// A read in progress takes no notice of ctx: closing the socket under it ends it.
+		lk.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return lk.wire, nil
+	}
+	lk.client = redis.NewClient(&opt)
+	lk.sub = lk.client.Subscribe(ctx) // to nothing yet; client.PSubscribe would drop the error
+	if err := lk.subscribe(ctx, r.cfg.Pattern, r.cfg.ReplyTimeout); err != nil {
+		lk.close()
+		return nil, err
+	}
+	lk.opened = time.Now()
+	lk.wire.ping = func() error { return lk.sub.Ping(ctx) }
+	return lk, nil
+}
+
+func (lk *link) subscribe(ctx context.Context, pattern string, timeout time.Duration) error {
+	if err := lk.sub.PSubscribe(ctx, pattern); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	reply, err := lk.receive(ctx, timeout)
+	if err != nil {
+		return fmt.Errorf("psubscribe %s: %w", pattern, err)
+	}
+	if s, ok := reply.(*redis.Subscription); !ok || s.Kind != "psubscribe" {
+		return fmt.Errorf("psubscribe %s: answered with %v", pattern, reply)
+	}
+	return nil
+}
+
+// receive reads one reply. go-redis asserts the types inside a reply unchecked: what panics there is a lost link.
+func (lk *link) receive(ctx context.Context, timeout time.Duration) (reply any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			lk.broken = true
+			reply, err = nil, fmt.Errorf("unreadable reply: %v", p)
+		}
+	}()
+	return lk.sub.ReceiveTimeout(ctx, timeout)
+}
+
+// lost says, after an error of receive, whether it cost the link: go-redis closes the socket on every error but one
+// that Redis sent or that concerns a reply which was read to its end.
+func (lk *link) lost() bool { return lk.broken || lk.wire.closed }
+
+func (lk *link) close() {
+	if lk.unwatch != nil {
+		lk.unwatch()
+	}
+	// Their errors are about a socket that has failed or is no longer wanted.
+	_ = lk.sub.Close()
+	_ = lk.client.Close()
+	if lk.wire != nil && !lk.wire.closed {
+		_ = lk.wire.Close()
+	}
+}
+
+// wire is the socket under a link, and the one judge of whether the link is alive. It belongs to Run's goroutine.
+//
+// The judgement is made below go-redis because PubSub.ReceiveTimeout must not time out: if it does in the middle of a
+// reply it keeps the connection (v9.23.0) and reads the rest as the beginning of the next reply. The stream is out of
+// step then, and what a publisher wrote is taken for protocol: "-second half" of a payload came out as Redis's error.
+// Here a read goes on until there are bytes, so that any byte proves life, be it the middle of a slow publication or
+// one that the pong queues behind; and the price of a deadline is paid once a read, not once a publication.
+type wire struct {
+	net.Conn
+	quiet  time.Duration
+	ping   func() error // nil until subscribed: go-redis's own deadlines hold then
+	closed bool
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if w.ping == nil {
+		return w.Conn.Read(p)
+	}
+	for silent := 1; ; silent++ {
+		if err := w.SetReadDeadline(time.Now().Add(w.quiet)); err != nil {
+			return 0, err
+		}
+		n, err := w.Conn.Read(p)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if silent == silentReads {
+			return 0, errSilent
+		}
+		// PubSub holds no lock while it reads, so that this may be called from within.
+		if err := w.ping(); err != nil {
+			return 0, fmt.Errorf("ping: %w", err)
+		}
+	}
+}
+
+func (w *wire) Close() error {
+	w.closed = true
+	return w.Conn.Close()
+}
+
+// backoff gives the waits between tries: doubling from low to high, each between half of that and all of it, so that
+// gateways which lost the same Redis do not come back as one.
+type backoff struct{ low, high, last time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, b.low), b.high)
+	return b.last - rand.N(b.last/2+1)
+}
+
+func (b *backoff) reset() { b.last = 0 }
+
+// sleep waits for d and says whether ctx is still alive then.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// positive returns the first of ds that is.
+func positive(ds ...time.Duration) time.Duration {
+	for _, d := range ds {
+		if d > 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+// scrub takes the password out of an error's text: servers that do not know AUTH or HELLO send back its arguments.
+func (r *RedisSource) scrub(err error) error {
+	if r.secret == "" || !strings.Contains(err.Error(), r.secret) {
+		return err
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), r.secret, "***"))
+}
+
+// parseRedisURL returns the options that raw stands for, and raw without user, password and query, for logs. Its
+// errors say no more of raw than that: url.Parse and redis.ParseURL quote what they choke on, which is a piece of the
+// password when it contains a character that should have been percent-encoded.
+func parseRedisURL(raw string) (*redis.Options, string, error) {
+	if raw == "" {
+		return nil, "", errors.New("redis URL: empty")
+	}
+	u, err := url.Parse(raw)
+	at := strings.Contains(raw, "@")
+	if at && (err != nil || u.User == nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@")) {
+		return nil, "", fmt.Errorf("redis URL %s: unreadable; special characters in a password, like / ? # %%, must be percent-encoded", redactUnparsed(raw))
+	}
+	if err != nil {
+		if ue, ok := errors.AsType[*url.Error](err); ok { // without the URL in it
+			err = ue.Err
+		}
+		return nil, "", fmt.Errorf("redis URL %s: %w; want redis://host:port", redactUnparsed(raw), err)
+	}
+	user := ""
+	if u.User != nil {
+		user = "***@"
+	}
+	name := u.Scheme + "://" + user + u.Host + u.Path
+	opt, err := redis.ParseURL(raw)
+	if err != nil {
+		return nil, "", fmt.Errorf("redis URL %s: %w; want redis://, rediss:// or unix://", name, err)
+	}
+	return opt, name, nil
+}
+
+// redactUnparsed is raw without what stands before the last @ (but for a scheme) and after the first ? behind it.
+func redactUnparsed(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		scheme, rest = "", raw
+	} else {
+		scheme += "://"
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = "***" + rest[i:]
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	return scheme + rest
+}
+
+// goRedisLog takes go-redis's own lines, which it would print to stderr, one per failed dial. They are for whoever
+// debugs; what an operator must know Run says itself.
+type goRedisLog struct{}
+
+func (goRedisLog) Printf(ctx context.Context, format string, v ...any) {
+	if log := slog.Default(); log.Enabled(ctx, slog.LevelDebug) {
+		log.DebugContext(ctx, "go-redis", "line", fmt.Sprintf(format, v...))
+	}
+}
+
+// quietGoRedis sets go-redis's logger, of which a process has one.
+var quietGoRedis = sync.OnceFunc(func() { redis.SetLogger(goRedisLog{}) })
