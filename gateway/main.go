@@ -1,0 +1,84 @@
+// Command gateway is the Carillon notification gateway: what is PUBLISHed in Redis is heard by every WebSocket client
+// that subscribed to that channel.
+//
+//	gateway [serve] [flags]         run the gateway; without -redis with an embedded Redis
+//	gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
+//	gateway publish CHANNEL DATA    send one notification
+//	gateway version
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit statuses.
+const (
+	exitOK    = 0
+	exitError = 1 // it did not work
+	exitUsage = 2 // it was asked for wrongly
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	// After the first signal the default action is back: a second one leaves at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// errUsage marks errors that are the caller's: one sentence, exit status 2.
+type errUsage struct{ error }
+
+func usagef(format string, args ...any) error { return errUsage{fmt.Errorf(format, args...)} }
+
+// run is the whole program, so that tests can be its caller. It returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := command(ctx, args, stdout, stderr)
+	var usage errUsage
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "gateway: "+err.Error())
+		return exitUsage
+	default:
+		fmt.Fprintln(stderr, "gateway: "+err.Error())
+		return exitError
+	}
+}
+
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	name := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, args = args[0], args[1:]
+	}
+	switch name {
+	case "serve", "demo":
+		cfg, err := parseFlags(name, args, stdout)
+		if err != nil {
+			return err
+		}
+		cfg.demo = name == "demo"
+		return serve(ctx, cfg, stderr)
+	case "publish":
+		return publish(ctx, args, stdout)
+	case "version":
+		if len(args) > 0 {
+			return usagef("version takes no arguments")
+		}
+		fmt.Fprintln(stdout, versionLine())
+		return nil
+	case "help":
+		_, err := parseFlags("serve", []string{"-h"}, stdout)
+		return err
+	default:
+		return usagef("unknown command %q: there are serve, demo, publish and version", name)
+	}
+}

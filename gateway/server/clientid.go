@@ -1,0 +1,36 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+
+	"github.com/google/uuid"
+)
+
+// clientIDs turns connection keys into client ids, which look like random UUIDs (version 4), as the wire has them.
+// They are derived, not stored: 36 bytes a connection would be a tenth of its memory. Safe to call from any
+// goroutine.
+type clientIDs struct {
+	high uint64 // of this process
+	mask uint64
+}
+
+// A multiplication by an odd number is a permutation of 64 bits, so keys and ids stay one to one.
+const idSpread = 0x9e3779b97f4a7c15
+
+func newClientIDs() clientIDs {
+	var b [16]byte
+	rand.Read(b[:])
+	return clientIDs{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+// of returns the client id of a key. Keys must be below 2^62: the two highest bits are the UUID's variant.
+func (ids clientIDs) of(key uint64) string {
+	var u uuid.UUID
+	binary.BigEndian.PutUint64(u[:8], ids.high)
+	mixed := (key*idSpread ^ ids.mask) & (1<<62 - 1)
+	binary.BigEndian.PutUint64(u[8:], mixed)
+	u[6] = u[6]&0x0f | 0x40 // version 4, RFC 9562 section 5.4
+	u[8] = u[8]&0x3f | 0x80 // variant
+	return u.String()
+}

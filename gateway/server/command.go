@@ -1,0 +1,98 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// command carries out one message from a client. Whatever is wrong with it, the connection stays and is told.
+//
+// Runs on the loop.
+func (lp *loop) command(c *conn, msg []byte) {
+	cmd, err := lp.decoder.Decode(msg)
+	if err != nil {
+		lp.refuseCommand(cmd.ID, "", errorCodeOf(err), err.Error())
+		return
+	}
+	switch cmd.Type {
+	case protocol.CommandSubscribe, protocol.CommandUnsubscribe:
+		if len(cmd.Channels) > lp.cfg.MaxChannels {
+			lp.refuseCommand(cmd.ID, "", protocol.ErrorTooManyChannels, "more channels in one command than a connection may have")
+			return
+		}
+		for _, raw := range cmd.Channels {
+			name, err := protocol.ParseChannel(string(raw))
+			switch {
+			case err != nil:
+				lp.refuseCommand(cmd.ID, echoable(raw), protocol.ErrorBadChannel, err.Error())
+			case cmd.Type == protocol.CommandSubscribe:
+				lp.subscribe(c, cmd.ID, name)
+			default:
+				lp.unsubscribe(c, cmd.ID, name)
+			}
+		}
+	case protocol.CommandPing:
+		lp.answer(&protocol.Message{Type: protocol.MessagePong, ID: cmd.ID})
+	case protocol.CommandAuth:
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
+	}
+}
+
+// subscribe acknowledges a subscription that exists already, and counts it once.
+//
+// Runs on the loop.
+func (lp *loop) subscribe(c *conn, id []byte, name string) {
+	m := member{c.fd, c.slot}
+	if int(c.count) >= lp.cfg.MaxChannels && !lp.index.Subscribed(c.subs, name) {
+		lp.refuseCommand(id, name, protocol.ErrorTooManyChannels, "this connection has all the channels it may have")
+		return
+	}
+	kept, added, first := lp.index.Subscribe(&c.subs, name, m)
+	if added {
+		c.count++
+	}
+	if first {
+		// Before the answer: what is published once the client has read it is heard.
+		lp.cfg.Interest.Add(kept, lp.id)
+	}
+	lp.answer(&protocol.Message{Type: protocol.MessageSubscribed, ID: id, Channel: kept})
+}
+
+// unsubscribe acknowledges even when there was no subscription: afterwards there is none.
+//
+// Runs on the loop.
+func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
+	removed, last := lp.index.Unsubscribe(&c.subs, name)
+	if removed {
+		c.count--
+	}
+	if last {
+		lp.cfg.Interest.Remove(name, lp.id)
+	}
+	lp.answer(&protocol.Message{Type: protocol.MessageUnsubscribed, ID: id, Channel: name})
+}
+
+func (lp *loop) refuseCommand(id []byte, channel string, code protocol.ErrorCode, text string) {
+	lp.n.errors.add(string(code), 1)
+	lp.answer(&protocol.Message{Type: protocol.MessageError, ID: id, Code: code, Text: text, Channel: channel})
+}
+
+func errorCodeOf(err error) protocol.ErrorCode {
+	switch {
+	case errors.Is(err, protocol.ErrBadChannel):
+		return protocol.ErrorBadChannel
+	case errors.Is(err, protocol.ErrBadType):
+		return protocol.ErrorBadType
+	case errors.Is(err, protocol.ErrBadToken):
+		return protocol.ErrorBadToken
+	default:
+		return protocol.ErrorBadJSON
+	}
+}
+
+// echoable is the part of a refused channel name that the answer repeats, so that a client can tell which it was
+// without being able to make us send long answers.
+func echoable(raw []byte) string {
+	return string(raw[:min(len(raw), protocol.MaxChannelBytes)])
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// SlowPolicy is what happens to a connection whose backlog is over its cap.
+type SlowPolicy string
+
+const (
+	SlowClose SlowPolicy = "close" // end it with 4100
+	SlowDrop  SlowPolicy = "drop"  // drop whole notifications, oldest first, and tell the client by a gap
+)
+
+// Config is what a Server needs to know. Zero values take the defaults written here.
+type Config struct {
+	Addr  string // host:port to listen on; port 0 takes a free one
+	Loops int    // event loops; default: one a CPU, MaxLoops at most
+
+	MaxConnections   int           // default: what the open-file limit allows
+	MaxMessage       int           // bytes of one message from a client; default 64 KiB
+	MaxFragments     int           // frames of one message; default 128
+	MaxChannels      int           // subscriptions of one connection; default 1,000
+	HandshakeTimeout time.Duration // default 10 s
+	MessageTimeout   time.Duration // from an unfinished message's first byte; default 30 s
+	PingInterval     time.Duration // after this long without a byte a ping is sent; 0: never
+	PongTimeout      time.Duration // after this much longer the connection ends; default: PingInterval
+
+	MaxBacklog      int           // bytes not yet taken by one socket; default 1 MiB
+	MaxBacklogAge   time.Duration // without a byte being taken; default 30 s
+	MaxBacklogTotal int           // bytes in all backlogs of one loop; default 256 MiB
+	SlowConsumer    SlowPolicy    // default SlowClose
+	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
+	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
+
+	Upgrade  protocol.UpgradeConfig
+	Interest *fanout.Interest // required
+	Log      *slog.Logger     // default: slog.Default()
+}
+
+const (
+	maxHead      = 8 << 10 // bytes of a request head
+	lingerFor    = 2 * time.Second
+	maxLinger    = 256 << 10 // bytes read and thrown away while a connection lingers
+	retryWindow  = 5 * time.Second
+	stopPatience = lingerFor + 3*time.Second // beyond it what is left is cut
+)
+
+func (cfg *Config) setDefaults() error {
+	if cfg.Interest == nil {
+		return errors.New("server: Config.Interest is missing")
+	}
+	if cfg.Loops == 0 {
+		cfg.Loops = min(runtime.NumCPU(), fanout.MaxLoops)
+	}
+	if cfg.Loops < 1 || cfg.Loops > fanout.MaxLoops {
+		return fmt.Errorf("%d loops: between 1 and %d are possible", cfg.Loops, fanout.MaxLoops)
+	}
+	setDefault(&cfg.MaxMessage, 64<<10)
+	setDefault(&cfg.MaxFragments, 128)
+	setDefault(&cfg.MaxChannels, 1000)
+	if cfg.MaxChannels > math.MaxUint16 {
+		return fmt.Errorf("%d channels a connection: at most %d are possible", cfg.MaxChannels, math.MaxUint16)
+	}
+	setDefault(&cfg.HandshakeTimeout, 10*time.Second)
+	setDefault(&cfg.MessageTimeout, 30*time.Second)
+	setDefault(&cfg.PongTimeout, cfg.PingInterval)
+	setDefault(&cfg.MaxBacklog, 1<<20)
+	setDefault(&cfg.MaxBacklogAge, 30*time.Second)
+	setDefault(&cfg.MaxBacklogTotal, 256<<20)
+	setDefault(&cfg.SlowConsumer, SlowClose)
+	setDefault(&cfg.MaxMailbox, 64<<20)
+	setDefault(&cfg.SendBuffer, 64<<10)
+	setDefault(&cfg.Log, slog.Default())
+	return cfg.budgetFiles()
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// reserve is how many descriptors are kept from connections: for Redis, pollers, listeners, the admin listener (64)
+// and logs, and for refused sockets that linger. One accept that fails for want of a descriptor would end a whole
+// engine and every connection on it, so the limit on connections must be met first.
+func reserve(loops, limit int) int {
+	return 128 + 8*loops + lingerRoom(limit)
+}
+
+// lingerRoom is how many sockets over the limit of connections are answered with a 503 before they are closed.
+// Beyond it they are closed at once.
+func lingerRoom(limit int) int { return min(256, limit/16) }
+
+func (cfg *Config) budgetFiles() error {
+	limit, err := fileLimit()
+	if err != nil {
+		return err
+	}
+	most := limit - reserve(cfg.Loops, limit)
+	if most < 1 {
+		return fmt.Errorf("the limit of %d open files leaves none for connections: raise it (ulimit -n, LimitNOFILE=)", limit)
+	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = most
+	}
+	if cfg.MaxConnections > most {
+		return fmt.Errorf("%d connections need an open-file limit of %d, and it is %d: raise it (ulimit -n, LimitNOFILE=) or lower -max-connections to %d",
+			cfg.MaxConnections, cfg.MaxConnections+limit-most, limit, most)
+	}
+	return nil
+}
+
+func fileLimit() (int, error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, fmt.Errorf("read the open-file limit: %w", err)
+	}
+	return int(min(lim.Cur, 1<<30)), nil
+}

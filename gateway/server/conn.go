@@ -1,0 +1,139 @@
+package server
+
+import (
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// connState is where a connection is in its life. It only goes forward.
+type connState uint8
+
+const (
+	stateFree    connState = iota // the record is not in use
+	stateOpening                  // waiting for a whole request head
+	stateOpen                     // upgraded
+	stateClosing                  // the last bytes are on their way; input is thrown away
+	stateDead                     // to be closed as soon as no callback of gnet is using it
+)
+
+// conn is the state of one connection: small, plain, in one place, and nothing in it could not be handed to another
+// process. Records lie in chunks that never move; gnet's connection points to its record.
+type conn struct {
+	// Fixed at creation.
+	gc   gnet.Conn
+	fd   int32
+	slot uint32 // which record of the loop this is
+	key  uint64 // distinguishes it from every other connection of the process; the clientId is made of it
+
+	// Owned by the loop.
+	ext   *connExt // what few connections need; nil for an idle one
+	subs  fanout.Subscriptions
+	count uint16 // channels subscribed to
+	state connState
+	flags connFlags
+	seen  uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
+	next  uint32 // timing wheel: the list of its slot, by record; 0 is none
+	prev  uint32
+	due   uint32 // second at which the wheel looks at it; 0: it is not on the wheel
+}
+
+type connFlags uint8
+
+const (
+	flagPinged connFlags = 1 << iota // a ping was sent after seen
+	flagWatched
+	flagUpgraded // it was open once
+	flagDoomed   // on the list of those to be ended
+)
+
+// connExt is what a connection needs while something is unfinished.
+type connExt struct {
+	in        []byte // opening: the request head so far
+	reader    protocol.Reader
+	midSince  uint32 // second at which the unfinished message began
+	backlog   backlog
+	discarded int // closing: bytes thrown away
+}
+
+// member is how a connection appears in the index: enough to write to it without touching its record.
+type member struct {
+	fd   int32
+	slot uint32
+}
+
+// more returns the connection's extension, making it if need be.
+func (c *conn) more() *connExt {
+	if c.ext == nil {
+		c.ext = &connExt{}
+	}
+	return c.ext
+}
+
+// less lets go of the extension when nothing in it is in use.
+func (c *conn) less() {
+	if e := c.ext; e != nil && e.in == nil && !e.reader.Mid() && e.backlog.empty() && c.state != stateClosing {
+		c.ext = nil
+	}
+}
+
+// connChunk is how many records the arena grows by.
+const connChunk = 512
+
+// arena holds a loop's connections. Slot 0 is never given out: it means none.
+type arena struct {
+	chunks []*[connChunk]conn
+	free   []uint32
+	used   uint32
+}
+
+func (a *arena) at(slot uint32) *conn {
+	slot--
+	return &a.chunks[slot/connChunk][slot%connChunk]
+}
+
+// take returns a free record, its slot set.
+func (a *arena) take() *conn {
+	if n := len(a.free); n > 0 {
+		slot := a.free[n-1]
+		a.free = a.free[:n-1]
+		c := a.at(slot)
+		c.slot = slot
+		return c
+	}
+	if int(a.used) == len(a.chunks)*connChunk {
+		a.chunks = append(a.chunks, new([connChunk]conn))
+	}
+	a.used++
+	c := a.at(a.used)
+	c.slot = a.used
+	return c
+}
+
+func (a *arena) put(c *conn) {
+	slot := c.slot
+	*c = conn{}
+	a.free = append(a.free, slot)
+}
+
+// bitset marks slots. It is read on the way of every delivery instead of the records themselves.
+type bitset []uint64
+
+func (b bitset) has(slot uint32) bool {
+	word := slot >> 6
+	return int(word) < len(b) && b[word]&(1<<(slot&63)) != 0
+}
+
+func (b *bitset) set(slot uint32) {
+	for int(slot>>6) >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[slot>>6] |= 1 << (slot & 63)
+}
+
+func (b bitset) clear(slot uint32) {
+	if word := slot >> 6; int(word) < len(b) {
+		b[word] &^= 1 << (slot & 63)
+	}
+}

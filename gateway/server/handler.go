@@ -1,0 +1,109 @@
+package server
+
+import (
+	"runtime/debug"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// The callbacks of gnet: find the connection, call it, turn the outcome into an action.
+
+// OnBoot runs before the loop exists, on the goroutine that starts it.
+func (lp *loop) OnBoot(eng gnet.Engine) gnet.Action {
+	lp.boot.engine, lp.boot.done = eng, false
+	if err := setListenerOptions(eng, lp.cfg); err != nil {
+		lp.cfg.Log.Error("listener options", "loop", lp.id, "error", err)
+	}
+	return gnet.None
+}
+
+// OnTick runs on gnet's ticker, a goroutine of its own for each engine: first as soon as the loop runs, which is
+// when it can be given its self-wake, then once a second.
+func (lp *loop) OnTick() (time.Duration, gnet.Action) {
+	if !lp.boot.done {
+		fd, err := enrollSelfWake(lp.boot.engine)
+		if err != nil {
+			lp.cfg.Log.Error("loop does not start", "loop", lp.id, "error", err)
+			return time.Second, gnet.Shutdown
+		}
+		lp.boot.done = true
+		lp.call(func() { lp.wake = selfWake{fd: fd} })
+		lp.upOnce.Do(func() { close(lp.up) })
+	}
+	now := nowSeconds()
+	lp.call(func() { lp.ticked = now })
+	return time.Second, gnet.None
+}
+
+// OnOpen runs on the loop, for each socket that was accepted, and for the enrolled self-wake.
+func (lp *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+	lp.begin(gc.EventLoop())
+	if _, ok := gc.Context().(selfWakeMark); ok {
+		return nil, gnet.None
+	}
+	lp.owner.mustOwn()
+	return nil, lp.accept(gc)
+}
+
+// OnTraffic runs on the loop.
+func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
+	c, ok := gc.Context().(*conn)
+	if !ok {
+		return lp.onSelfWake(gc)
+	}
+	data, _ := gc.Peek(-1)
+	defer func() {
+		// Whatever happened, nothing is left inside gnet.
+		if p := recover(); p != nil {
+			lp.failed(c, p)
+		}
+		lp.out = lp.out[:0]
+		lp.current = nil
+		if c.state == stateDead {
+			action = gnet.Close
+			return
+		}
+		_, _ = gc.Discard(-1)
+	}()
+	lp.current = c
+	lp.read(c, data)
+	lp.reap()
+	return gnet.None
+}
+
+func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
+	_, _ = gc.Discard(-1)
+	lp.wake.pending = false
+	if lp.work() != nil {
+		return gnet.Shutdown
+	}
+	return gnet.None
+}
+
+// failed ends the connection whose handler panicked; the engine and the others go on.
+//
+// Runs on the loop.
+func (lp *loop) failed(c *conn, p any) {
+	lp.n.panics.Add(1)
+	lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "conn", c.key, "panic", p, "stack", string(debug.Stack()))
+	lp.startClose(c, protocol.ErrInternal)
+	lp.reap()
+}
+
+// OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.
+func (lp *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
+	c, ok := gc.Context().(*conn)
+	if !ok {
+		if _, isWake := gc.Context().(selfWakeMark); isWake {
+			lp.end()
+		} else {
+			lp.srv.sockets.Add(-1) // shed in OnOpen
+		}
+		return gnet.None
+	}
+	lp.gone(c)
+	return gnet.None
+}

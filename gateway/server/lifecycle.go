@@ -1,0 +1,297 @@
+package server
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
+//
+// Runs on the loop.
+func (lp *loop) accept(gc gnet.Conn) gnet.Action {
+	lp.n.accepted.Add(1)
+	sockets := lp.srv.sockets.Add(1)
+	over := sockets - int64(lp.cfg.MaxConnections)
+	if over > int64(lp.srv.lingerRoom) {
+		lp.n.refused.add(protocol.RefuseFull.Reason, 1)
+		return gnet.Close
+	}
+	c := lp.conns.take()
+	c.gc, c.fd, c.key = gc, int32(gc.Fd()), keys.Add(1)
+	c.state, c.seen = stateOpening, lp.now()
+	gc.SetContext(c)
+	lp.n.sockets.Add(1)
+	lp.current = c // gnet is inside OnOpen: it must not be closed under it
+	switch {
+	case lp.srv.draining.Load():
+		lp.refuse(c, protocol.RefuseDraining)
+	case over > 0:
+		lp.refuse(c, protocol.RefuseFull)
+	default:
+		lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lp.cfg.HandshakeTimeout))
+	}
+	lp.reap()
+	lp.current = nil
+	if c.state == stateDead {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
+// refuse answers a request that does not become a connection.
+//
+// Runs on the loop.
+func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
+	lp.n.refused.add(r.Reason, 1)
+	lp.out = protocol.AppendRefusal(lp.out[:0], r)
+	lp.beginClosing(c)
+	lp.write(c, lp.out)
+	lp.out = lp.out[:0]
+	lp.finishIfFlushed(c)
+}
+
+// startClose ends a connection with a close frame: it hears nothing more, what waits for it is sent (unless it is
+// too slow for that), then the close frame, then the end of the stream.
+//
+// Runs on the loop.
+func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
+	switch c.state {
+	case stateOpening:
+		if lp.srv.draining.Load() {
+			lp.refuse(c, protocol.RefuseDraining)
+		} else {
+			lp.refuse(c, protocol.RefuseInternal)
+		}
+		return
+	case stateOpen:
+	default:
+		return
+	}
+	lp.n.closed.add(err.Label, 1)
+	lp.leave(c)
+	lp.beginClosing(c)
+	if e := c.ext; e != nil && err == protocol.ErrSlowConsumer {
+		lp.n.backlogBytes.Add(-int64(e.backlog.keepHalfSent()))
+		if e.backlog.empty() {
+			lp.unbusy(c)
+		}
+	}
+	if c == lp.current { // what was answered before it went wrong is sent before the close frame
+		lp.out = protocol.AppendCloseFrame(lp.out, err)
+		lp.write(c, lp.out)
+		lp.out = lp.out[:0]
+	} else {
+		var frame [maxCloseFrame]byte
+		lp.write(c, protocol.AppendCloseFrame(frame[:0], err))
+	}
+	lp.finishIfFlushed(c)
+}
+
+// maxCloseFrame holds any close frame: a header of 2 bytes and a payload of at most 125.
+const maxCloseFrame = 127
+
+const (
+	notSentLow  = 16 << 10         // TCP_NOTSENT_LOWAT in bytes: what waits beyond it waits in our backlog
+	userTimeout = 30 * time.Second // TCP_USER_TIMEOUT: a peer that acknowledges nothing for so long is gone
+)
+
+var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
+
+// beginClosing enters the last state but one.
+func (lp *loop) beginClosing(c *conn) {
+	c.state, c.seen = stateClosing, lp.now()
+	if c.ext != nil {
+		c.ext.in, c.ext.reader = nil, protocol.Reader{}
+	}
+	lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lingerFor))
+}
+
+func (lp *loop) finishIfFlushed(c *conn) {
+	if c.state == stateClosing && (c.ext == nil || c.ext.backlog.empty()) {
+		lp.finish(c)
+	}
+}
+
+// finish ends our side of the stream once everything is handed to the kernel. The peer reads it all and closes; what
+// it still sends meanwhile is thrown away, for lingerFor and maxLinger at most.
+//
+// Runs on the loop.
+func (lp *loop) finish(c *conn) {
+	closeWrite(c.fd)
+}
+
+// cut closes the socket now.
+//
+// Runs on the loop.
+func (lp *loop) cut(c *conn, label string) {
+	if c.state == stateOpen {
+		lp.n.closed.add(label, 1)
+		lp.leave(c)
+	}
+	c.state = stateDead
+	if c != lp.current { // else gnet closes it when its callback returns
+		_ = lp.el.Close(c.gc)
+	}
+}
+
+// leave takes an open connection out of everything that could write to it.
+//
+// Runs on the loop.
+func (lp *loop) leave(c *conn) {
+	lp.index.Leave(&c.subs, func(channel string) { lp.cfg.Interest.Remove(channel, lp.id) })
+	c.count = 0
+	lp.n.connections.Add(-1)
+}
+
+// gone forgets a connection that gnet is closing, whoever wanted it.
+//
+// Runs on the loop.
+func (lp *loop) gone(c *conn) {
+	if c.state == stateOpen { // the peer left without a close frame
+		lp.n.closed.add("peer_gone", 1)
+		lp.leave(c)
+	}
+	if c.ext != nil && !c.ext.backlog.empty() {
+		lp.unbusy(c)
+	}
+	lp.wheel.remove(&lp.conns, c)
+	lp.conns.put(c)
+	lp.n.sockets.Add(-1)
+	lp.srv.sockets.Add(-1)
+	lp.publishGauges()
+}
+
+// expire looks at a connection whose second has come: something is overdue, or it is put back.
+//
+// Runs on the loop.
+func (lp *loop) expire(c *conn) {
+	now := lp.now()
+	switch c.state {
+	case stateOpening:
+		if due := c.seen + seconds(lp.cfg.HandshakeTimeout); now < due {
+			lp.wheel.schedule(&lp.conns, c, due)
+			return
+		}
+		lp.refuse(c, protocol.RefuseTimeout)
+	case stateClosing:
+		if due := c.seen + seconds(lingerFor); now < due {
+			lp.wheel.schedule(&lp.conns, c, due)
+			return
+		}
+		lp.kill(c, "lingered")
+	case stateOpen:
+		lp.expireOpen(c, now)
+	}
+}
+
+func (lp *loop) expireOpen(c *conn, now uint32) {
+	next := uint32(0)
+	look := func(due uint32) bool {
+		if now >= due {
+			return true
+		}
+		if next == 0 || due < next {
+			next = due
+		}
+		return false
+	}
+	if e := c.ext; e != nil {
+		if e.reader.Mid() && look(e.midSince+seconds(lp.cfg.MessageTimeout)) {
+			lp.doom(c, protocol.ErrMessageTimeout)
+			return
+		}
+		if !e.backlog.empty() && look(e.backlog.moved+seconds(lp.cfg.MaxBacklogAge)) {
+			lp.doom(c, protocol.ErrSlowConsumer)
+			return
+		}
+	}
+	if lp.cfg.PingInterval > 0 {
+		if lp.heartbeat(c, look) {
+			return
+		}
+	}
+	if next != 0 {
+		lp.wheel.schedule(&lp.conns, c, next)
+	}
+}
+
+// heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
+// received proves life. It reports whether the connection was ended.
+func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
+	ping := c.seen + seconds(lp.cfg.PingInterval)
+	pong := ping + seconds(lp.cfg.PongTimeout)
+	if c.flags&flagPinged != 0 {
+		if look(pong) {
+			lp.doom(c, protocol.ErrHeartbeatMissed)
+			return true
+		}
+		return false
+	}
+	if look(ping) {
+		c.flags |= flagPinged
+		lp.write(c, pingFrame)
+		look(max(pong, lp.now()+seconds(lp.cfg.PongTimeout)))
+	}
+	return false
+}
+
+// firstHeartbeat spreads the first pings of connections that came together over a quarter of the interval.
+func (lp *loop) firstHeartbeat(c *conn) {
+	if interval := seconds(lp.cfg.PingInterval); interval > 0 {
+		lp.wheel.schedule(&lp.conns, c, lp.now()+interval-rand.Uint32N(interval/4+1))
+	}
+}
+
+// begin takes the event loop that gnet runs for us, the first time it calls us on it. What an earlier engine of this
+// loop left half done is forgotten: its connections are gone.
+func (lp *loop) begin(el gnet.EventLoop) {
+	if lp.el != nil {
+		return
+	}
+	lp.owner.adopt()
+	lp.el = el
+	lp.sending, lp.walking, lp.everyone = false, false, 0
+	lp.batch.Reset()
+	lp.doomed = lp.doomed[:0]
+	lp.wheel.now = lp.now()
+	lp.ticked = lp.wheel.now
+	lp.mailbox.mu.Lock()
+	lp.mailbox.el = el
+	lp.mailbox.awake = false
+	lp.mailbox.mu.Unlock()
+}
+
+// end is called when the engine closes the self-wake: the loop is ending, and its connections with it.
+func (lp *loop) end() {
+	lp.mailbox.mu.Lock()
+	lp.mailbox.el = nil
+	lp.mailbox.batch.Reset()
+	lp.mailbox.calls, lp.mailbox.writable = nil, nil
+	lp.mailbox.mu.Unlock()
+	lp.wake.close()
+	lp.el = nil
+	lp.owner.disown()
+}
+
+// setListenerOptions bounds what the kernel keeps for one connection. Accepted sockets inherit it. Without it a
+// client that does not read takes up to tcp_wmem's maximum, 4 MiB, of kernel memory.
+func setListenerOptions(eng gnet.Engine, cfg *Config) error {
+	fd, err := eng.Dup()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // a copy of the listener's descriptor: nothing is lost with it
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, cfg.SendBuffer); err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLow); err != nil {
+		return err
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+}

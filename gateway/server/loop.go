@@ -1,0 +1,231 @@
+package server
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// sliceFor is how long a loop works through its mailbox before it looks at its sockets again.
+const sliceFor = 2 * time.Millisecond
+
+// loop is one event loop and everything it owns. It is the event handler of its own gnet engine.
+type loop struct {
+	// Fixed at creation.
+	gnet.BuiltinEventEngine
+	id  int
+	srv *Server
+	cfg *Config
+	ctx context.Context // handed to gnet with each wake-up; nothing listens to it
+	up  chan struct{}   // closed when the loop runs for the first time
+
+	// Owned by the loop.
+	owner    loopOwner
+	el       gnet.EventLoop
+	conns    arena
+	index    *fanout.Index[member]
+	wheel    wheel
+	busy     bitset // slots with a backlog
+	doomed   []doomed
+	current  *conn // the connection that gnet is calling us for
+	upgrader *protocol.Upgrader
+	decoder  protocol.Decoder
+	limits   protocol.Limits
+	out      []byte // answers to the connection at hand, written together
+	scratch  []byte
+	turn     *fanout.Turn[member]
+	batch    fanout.Batch // being sent by turn
+	run      fanout.Run   // being sent to its subscribers
+	sending  bool         // turn is under way
+	walking  bool         // run is not sent to all yet
+	everyone uint32       // the walk over all connections: the next slot; 0 when there is none
+	ticked   uint32       // second up to which timers are to be handled
+	wake     selfWake
+	observe  func(ns int64) // n.latency.observe, bound once
+
+	boot struct { // Owned by the goroutine of OnBoot, then by that of OnTick.
+		engine gnet.Engine
+		done   bool
+	}
+	upOnce sync.Once
+
+	// Atomic.
+	n loopCounters
+
+	mailbox mailbox
+}
+
+// doomed is a connection to be ended when no walk over subscribers is under way.
+type doomed struct {
+	c     *conn
+	err   *protocol.CloseError // nil: the socket is broken, close it
+	label string
+}
+
+func newLoop(id int, srv *Server) *loop {
+	lp := &loop{
+		id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{}),
+		index:    fanout.NewIndex[member](),
+		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
+		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments},
+	}
+	lp.turn = fanout.NewTurn(lp.index)
+	lp.observe = lp.n.latency.observe
+	return lp
+}
+
+// now is the time in whole seconds since the process started.
+func (lp *loop) now() uint32 { return nowSeconds() }
+
+func nowSeconds() uint32 { return uint32(fanout.Monotonic()/int64(time.Second)) + 1 }
+
+// Run is where every wake-up leads: it works through the mailbox. It implements gnet.Runnable.
+//
+// Runs on the loop.
+func (lp *loop) Run(context.Context) error {
+	return lp.work()
+}
+
+// work does what the mailbox and the timers ask for, for about sliceFor; if something is left it asks to be called
+// again, behind the sockets that have become ready. The error ends the loop.
+//
+// Runs on the loop.
+func (lp *loop) work() (err error) {
+	defer lp.recoverWork()
+	lp.owner.mustOwn()
+	deadline := fanout.Monotonic() + int64(sliceFor)
+	for {
+		if more := lp.takeMail(); !more {
+			break
+		}
+		lp.reap()
+		if lp.srv.stopping.Load() {
+			return gneterrors.ErrEngineShutdown
+		}
+		if !lp.sendTurn(deadline) || !lp.expireTimers(deadline) || fanout.Monotonic() > deadline {
+			lp.wake.now()
+			break
+		}
+	}
+	lp.publishGauges()
+	return nil
+}
+
+// takeMail empties the mailbox: calls and flushes are carried out, the batch becomes the next turn, unless one is
+// under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether there is anything to do;
+// if not, the next post wakes the loop.
+//
+// Runs on the loop.
+func (lp *loop) takeMail() bool {
+	mb := &lp.mailbox
+	mb.mu.Lock()
+	take := !lp.sending && !mb.batch.Empty()
+	if take {
+		lp.batch, mb.batch = mb.batch, lp.batch
+	}
+	calls, writable := mb.calls, mb.writable
+	mb.calls, mb.writable = nil, nil
+	more := lp.sending || take || calls != nil || writable != nil || lp.wheel.pending(lp.ticked)
+	mb.awake = more
+	mb.mu.Unlock()
+
+	for _, f := range calls {
+		f()
+	}
+	for _, slot := range writable {
+		lp.flush(lp.conns.at(slot))
+	}
+	if take {
+		lp.batch.TellGaps(time.Now().UnixMilli())
+		lp.turn.Load(lp.batch.Items)
+		lp.sending = true
+		lp.n.turns.Add(1)
+	}
+	return more
+}
+
+// expireTimers handles the connections whose second has come. It reports false when the deadline came first.
+//
+// Runs on the loop.
+func (lp *loop) expireTimers(deadline int64) bool {
+	for i := 1; ; i++ {
+		c := lp.wheel.pop(&lp.conns, lp.ticked)
+		if c == nil {
+			lp.reap()
+			return true
+		}
+		lp.expire(c)
+		if i%64 == 0 {
+			lp.reap()
+			if fanout.Monotonic() > deadline {
+				return false
+			}
+		}
+	}
+}
+
+// doom has a connection closed with err as soon as no walk is under way: at the latest when the callback of gnet
+// that is running ends.
+//
+// Runs on the loop.
+func (lp *loop) doom(c *conn, err *protocol.CloseError) {
+	if c.flags&flagDoomed == 0 {
+		c.flags |= flagDoomed
+		lp.doomed = append(lp.doomed, doomed{c, err, err.Label})
+	}
+}
+
+// kill has a connection closed whose socket is of no more use.
+//
+// Runs on the loop.
+func (lp *loop) kill(c *conn, label string) {
+	c.flags |= flagDoomed
+	lp.doomed = append(lp.doomed, doomed{c, nil, label})
+}
+
+// reap ends the doomed. No walk over subscribers may be half-way through a slice of the index.
+//
+// Runs on the loop.
+func (lp *loop) reap() {
+	for i := 0; i < len(lp.doomed); i++ { // ending one can doom another
+		d := lp.doomed[i]
+		switch {
+		case d.c.state == stateFree || d.c.state == stateDead:
+		case d.err != nil:
+			lp.startClose(d.c, d.err)
+		default:
+			lp.cut(d.c, d.label)
+		}
+	}
+	clear(lp.doomed)
+	lp.doomed = lp.doomed[:0]
+}
+
+// recoverWork keeps a failure of our own from ending the engine and every connection on it: gnet does not recover.
+// What the failed handler was doing is lost; the loop goes on with the next thing.
+func (lp *loop) recoverWork() {
+	if p := recover(); p != nil {
+		lp.n.panics.Add(1)
+		lp.cfg.Log.Error("handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
+		lp.wake.now()
+	}
+}
+
+// publishGauges copies what statistics show of the loop's state.
+//
+// Runs on the loop.
+func (lp *loop) publishGauges() {
+	lp.n.channels.Store(int64(lp.index.Channels()))
+	lp.n.subscriptions.Store(int64(lp.index.Subscriptions()))
+}
+
+// keys numbers connections; shared by all loops. Zero is never used.
+var keys atomic.Uint64

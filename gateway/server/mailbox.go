@@ -1,0 +1,67 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/carillon-ws/carillon/fanout"
+)
+
+// mailbox is a loop's inbox for work from other goroutines. It is bounded: a batch in bytes, writable sockets by the
+// number of connections; calls are few and come from the server itself.
+type mailbox struct {
+	mu       sync.Mutex
+	el       gnet.EventLoop // Guarded by mu. nil while the loop is not running.
+	batch    fanout.Batch   // Guarded by mu.
+	writable []uint32       // Guarded by mu. Slots whose socket takes bytes again.
+	calls    []func()       // Guarded by mu.
+	awake    bool           // Guarded by mu. The loop knows that it must look here: no wake-up is needed.
+}
+
+// Post implements [fanout.Loop]. Safe to call from any goroutine.
+func (lp *loop) Post(item fanout.Item) {
+	mb := &lp.mailbox
+	mb.mu.Lock()
+	if mb.el == nil {
+		mb.mu.Unlock() // the loop is not running: it has no connections
+		return
+	}
+	added := mb.batch.Add(item, lp.cfg.MaxMailbox)
+	lp.wakeLocked()
+	if !added {
+		lp.n.dropped.add("overload", 1)
+	}
+}
+
+// postWritable has the loop flush the backlog of a slot. Safe to call from any goroutine.
+func (lp *loop) postWritable(slot uint32) {
+	lp.mailbox.mu.Lock()
+	lp.mailbox.writable = append(lp.mailbox.writable, slot)
+	lp.wakeLocked()
+}
+
+// call has the loop run f. It reports false if the loop is not running. Safe to call from any goroutine.
+func (lp *loop) call(f func()) bool {
+	mb := &lp.mailbox
+	mb.mu.Lock()
+	if mb.el == nil {
+		mb.mu.Unlock()
+		return false
+	}
+	mb.calls = append(mb.calls, f)
+	lp.wakeLocked()
+	return true
+}
+
+// wakeLocked wakes the loop unless it is awake, and unlocks the mailbox.
+func (lp *loop) wakeLocked() {
+	mb := &lp.mailbox
+	wake, el := !mb.awake, mb.el
+	mb.awake = true
+	mb.mu.Unlock()
+	if wake && el != nil {
+		lp.n.wakeups.Add(1)
+		_ = el.Execute(lp.ctx, lp) // fails only when the engine is shutting down: nothing is left to send to
+	}
+}

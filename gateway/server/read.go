@@ -1,0 +1,172 @@
+package server
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// read takes what a connection sent. data is gnet's: it is changed in place and not kept.
+//
+// Runs on the loop.
+func (lp *loop) read(c *conn, data []byte) {
+	switch c.state {
+	case stateOpening:
+		lp.readHead(c, data)
+	case stateOpen:
+		lp.readFrames(c, data)
+	case stateClosing:
+		e := c.more()
+		if e.discarded += len(data); e.discarded > maxLinger {
+			lp.kill(c, "lingered")
+		}
+	}
+	lp.write(c, lp.out)
+	lp.out = lp.out[:0]
+}
+
+// readHead waits for a whole request head and answers it. The first frames may come right behind it.
+//
+// Runs on the loop.
+func (lp *loop) readHead(c *conn, data []byte) {
+	head := data
+	seen := 0
+	if c.ext != nil {
+		seen = len(c.ext.in)
+		c.ext.in = append(c.ext.in, data...)
+		head = c.ext.in
+	}
+	n := protocol.HeadLen(head, seen)
+	switch {
+	case n > maxHead, n == 0 && len(head) > maxHead:
+		lp.refuse(c, refusalOfLong(head))
+		return
+	case n == 0:
+		if c.ext == nil {
+			c.more().in = append([]byte(nil), data...)
+		}
+		return
+	}
+	out, req, refusal := lp.upgrader.Upgrade(lp.out, head[:n])
+	if refusal != nil {
+		lp.refuse(c, refusal)
+		return
+	}
+	lp.out = out
+	rest := head[n:]
+	if c.ext != nil {
+		c.ext.in = nil
+	}
+	lp.open(c, req)
+	lp.readFrames(c, rest)
+}
+
+func refusalOfLong(head []byte) *protocol.Refusal {
+	for _, b := range head[:min(len(head), maxHead)] {
+		if b == '\n' {
+			return protocol.RefuseHeadLong
+		}
+	}
+	return protocol.RefuseLineLong
+}
+
+// open makes the upgraded socket a connection. The 101 and the first message leave in one write.
+//
+// Runs on the loop.
+func (lp *loop) open(c *conn, req *protocol.Request) {
+	lp.wheel.remove(&lp.conns, c)
+	c.state, c.seen = stateOpen, lp.now()
+	lp.n.upgraded.Add(1)
+	lp.n.connections.Add(1)
+	lp.firstHeartbeat(c)
+	lp.answer(&protocol.Message{
+		Type: protocol.MessageConnected, ClientID: lp.srv.ids.of(c.key), UserID: req.User,
+	})
+}
+
+// answer appends a message to what the connection at hand is told.
+//
+// Runs on the loop.
+func (lp *loop) answer(m *protocol.Message) {
+	m.Timestamp = time.Now().UnixMilli()
+	lp.out = protocol.AppendMessageFrame(lp.out, m)
+}
+
+// readFrames takes an open connection's bytes.
+//
+// Runs on the loop.
+func (lp *loop) readFrames(c *conn, data []byte) {
+	if len(data) > 0 {
+		c.seen = lp.now()
+		c.flags &^= flagPinged
+	}
+	// An idle connection has no reader: this one is kept only if something is left in it.
+	var reader protocol.Reader
+	wasMid := false
+	if c.ext != nil {
+		reader = c.ext.reader
+		wasMid = reader.Mid()
+	}
+	for len(data) > 0 && c.flags&flagDoomed == 0 {
+		ev, used, err := reader.Next(data, &lp.limits)
+		if err != nil {
+			lp.doom(c, asCloseError(err))
+			break
+		}
+		data = data[used:]
+		if !ev.None() {
+			wasMid = false // whatever is unfinished now began now
+			lp.handle(c, ev)
+		}
+	}
+	lp.keepReader(c, reader, wasMid)
+}
+
+// keepReader keeps the reader if a message is unfinished, and the second at which that began.
+//
+// Runs on the loop.
+func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
+	if !reader.Mid() || c.state != stateOpen {
+		if c.ext != nil {
+			c.ext.reader = protocol.Reader{}
+			c.less()
+		}
+		return
+	}
+	e := c.more()
+	e.reader = reader
+	if !wasMid {
+		e.midSince = lp.now()
+		lp.wheel.schedule(&lp.conns, c, e.midSince+seconds(lp.cfg.MessageTimeout))
+	}
+}
+
+// handle acts on one message or control frame.
+//
+// Runs on the loop.
+func (lp *loop) handle(c *conn, ev protocol.Event) {
+	switch ev.Op {
+	case ws.OpText:
+		lp.n.commands.Add(1)
+		lp.command(c, ev.Payload)
+	case ws.OpPing:
+		lp.out = protocol.AppendControlFrame(lp.out, ws.OpPong, ev.Payload)
+	case ws.OpPong: // proof of life, noted already
+	case ws.OpClose:
+		code, _, err := protocol.ParseClose(ev.Payload)
+		if err != nil {
+			lp.doom(c, asCloseError(err))
+			return
+		}
+		lp.doom(c, protocol.PeerClose(code))
+	}
+}
+
+func asCloseError(err error) *protocol.CloseError {
+	if e, ok := err.(*protocol.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
+		return e
+	}
+	return protocol.ErrInternal
+}

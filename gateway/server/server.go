@@ -1,0 +1,215 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/carillon-ws/carillon/fanout"
+)
+
+// Server is the listener and its loops. Make one with New, run it with Run.
+type Server struct {
+	// Fixed at creation.
+	cfg        Config
+	addr       string // host:port, with the port that was found
+	loops      []*loop
+	watcher    *watcher
+	ids        clientIDs
+	lingerRoom int
+
+	// Atomic.
+	sockets  atomic.Int64 // accepted and not yet closed, on all loops
+	draining atomic.Bool
+	stopping atomic.Bool
+	restarts atomic.Uint64
+
+	ready chan struct{} // closed when every loop listens
+}
+
+// New checks cfg and finds the port. Nothing listens before Run.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	addr, err := claimPort(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := fileLimit()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, addr: addr, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
+		ready: make(chan struct{}),
+	}
+	for id := range cfg.Loops {
+		s.loops = append(s.loops, newLoop(id, s))
+	}
+	if s.watcher, err = newWatcher(s.loops, cfg.Log); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// claimPort binds the address once without SO_REUSEPORT, with which every loop binds it later: so a port that
+// another process has is noticed, and port 0 becomes a number.
+func claimPort(addr string) (string, error) {
+	ln, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "", fmt.Errorf("%s is taken: another gateway or program listens there", addr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	found := ln.Addr().(*net.TCPAddr)
+	if err := ln.Close(); err != nil {
+		return "", fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); ip == nil && host != "" {
+		host = found.IP.String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(found.Port)), nil
+}
+
+// Addr is the address that clients connect to, with the port that was found.
+func (s *Server) Addr() string { return s.addr }
+
+// MaxConnections is the limit in force.
+func (s *Server) MaxConnections() int { return s.cfg.MaxConnections }
+
+// Loops are where a feeder posts: interest bit i is loop i.
+func (s *Server) Loops() []fanout.Loop {
+	out := make([]fanout.Loop, len(s.loops))
+	for i, lp := range s.loops {
+		out[i] = lp
+	}
+	return out
+}
+
+// Ready is closed when every loop listens.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run listens and serves until ctx ends; then it tells every client to come back (1012), waits for them to read it,
+// and returns nil. A loop that ends unasked is started again, and said. Must not run on the loop: it blocks.
+func (s *Server) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.watcher.run(); err != nil {
+			s.cfg.Log.Error("watcher ended", "error", err)
+		}
+	})
+	failed := make(chan error, len(s.loops))
+	for _, lp := range s.loops {
+		running.Go(func() {
+			if err := s.runLoop(ctx, lp); err != nil {
+				failed <- err
+			}
+		})
+		// One after the other: gnet sets process-wide variables when an engine starts.
+		select {
+		case <-lp.up:
+		case err := <-failed:
+			s.stop(&running)
+			return err
+		}
+	}
+	close(s.ready)
+	select {
+	case <-ctx.Done():
+	case err := <-failed:
+		s.stop(&running)
+		return err
+	}
+	s.drain()
+	s.stop(&running)
+	return nil
+}
+
+// runLoop runs a loop's engine, again if it ends unasked: gnet ends one, and returns nil, when accept fails.
+func (s *Server) runLoop(ctx context.Context, lp *loop) error {
+	for {
+		err := gnet.Run(lp, "tcp://"+s.addr,
+			gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithTicker(true),
+			gnet.WithLogger(gnetLogger{s.cfg.Log}))
+		if s.stopping.Load() {
+			return nil
+		}
+		select {
+		case <-lp.up:
+		default: // it never ran
+			return fmt.Errorf("loop %d on %s does not start: %w", lp.id, s.addr, errors.Join(errNoStart, err))
+		}
+		s.restarts.Add(1)
+		s.cfg.Log.Error("loop ended unasked, starting it again; its connections were cut", "loop", lp.id, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// stop ends the loops and the watcher and waits for them.
+func (s *Server) stop(running *sync.WaitGroup) {
+	s.stopping.Store(true)
+	for _, lp := range s.loops {
+		lp.call(func() {}) // to look at stopping
+	}
+	s.watcher.stop()
+	running.Wait()
+	s.watcher.close()
+}
+
+// Stats returns the counters. Safe to call from any goroutine.
+func (s *Server) Stats() Stats {
+	out := Stats{
+		MaxConnections: s.cfg.MaxConnections,
+		Draining:       s.draining.Load(),
+		Restarts:       s.restarts.Load(),
+	}
+	for _, lp := range s.loops {
+		out.Loops = append(out.Loops, lp.n.snapshot())
+	}
+	return out
+}
+
+var errNoStart = errors.New("the engine ended before it was ready")
+
+// gnetLogger carries gnet's own lines to ours.
+type gnetLogger struct{ log *slog.Logger }
+
+func (l gnetLogger) Debugf(format string, args ...any) {
+	l.log.Debug("gnet", "text", fmt.Sprintf(format, args...))
+}
+
+func (l gnetLogger) Infof(format string, args ...any) {
+	l.log.Debug("gnet", "text", fmt.Sprintf(format, args...))
+}
+
+func (l gnetLogger) Warnf(format string, args ...any) {
+	l.log.Warn("gnet", "text", fmt.Sprintf(format, args...))
+}
+
+func (l gnetLogger) Errorf(format string, args ...any) {
+	l.log.Error("gnet", "text", fmt.Sprintf(format, args...))
+}
+
+// Fatalf must end the process, as gnet expects.
+func (l gnetLogger) Fatalf(format string, args ...any) {
+	panic("gnet: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,126 @@
+package server
+
+import (
+	"syscall"
+
+	"github.com/carillon-ws/carillon/fanout"
+)
+
+// walkStep is how many subscribers are written to between looks at the clock.
+const walkStep = 64
+
+// sendTurn goes on with the turn: one write a connection for all frames of a channel that piled up. It reports
+// false when the deadline came before the end; then the walk stands where it is, members may come and go, and the
+// next call goes on.
+//
+// Runs on the loop.
+func (lp *loop) sendTurn(deadline int64) bool {
+	if !lp.sending {
+		return true
+	}
+	lp.n.slices.Add(1)
+	for {
+		if !lp.walking {
+			run, ok := lp.turn.Next()
+			if !ok {
+				lp.batch.Reset()
+				lp.sending = false
+				return true
+			}
+			lp.startRun(run)
+		}
+		for lp.walking {
+			lp.stepRun()
+			lp.reap()
+			if fanout.Monotonic() > deadline {
+				return false
+			}
+		}
+	}
+}
+
+func (lp *loop) startRun(run fanout.Run) {
+	lp.run = run
+	if run.Channel == "" {
+		lp.everyone = 1
+		lp.walking = true
+		return
+	}
+	lp.walking = lp.index.StartWalk(run.Channel)
+}
+
+// stepRun writes the run to the next few connections.
+//
+// Runs on the loop.
+func (lp *loop) stepRun() {
+	if lp.run.Channel == "" {
+		lp.stepEveryone()
+		return
+	}
+	members := lp.index.WalkNext(walkStep)
+	sent, taken := 0, 0
+	for i := range members {
+		m := members[i].Conn
+		if lp.busy.has(m.slot) {
+			lp.keepRun(lp.conns.at(m.slot), &lp.run, 0)
+			continue
+		}
+		n, errno := send(m.fd, lp.run.Bytes)
+		sent++
+		taken += n
+		if n != len(lp.run.Bytes) {
+			lp.shortWrite(lp.conns.at(m.slot), n, errno)
+		}
+	}
+	lp.n.writes.Add(uint64(sent))
+	lp.n.sentBytes.Add(uint64(taken))
+	lp.n.deliveries.Add(uint64(len(members) * len(lp.run.Frames)))
+	if len(members) < walkStep {
+		lp.endRun()
+	}
+}
+
+// stepEveryone writes the run to the next few connections that have a subscription.
+//
+// Runs on the loop.
+func (lp *loop) stepEveryone() {
+	for range walkStep {
+		if lp.everyone > lp.conns.used {
+			lp.everyone = 0
+			lp.endRun()
+			return
+		}
+		c := lp.conns.at(lp.everyone)
+		lp.everyone++
+		if c.state != stateOpen || c.subs.Empty() {
+			continue
+		}
+		if lp.busy.has(c.slot) {
+			lp.keepRun(c, &lp.run, 0)
+			continue
+		}
+		n, errno := send(c.fd, lp.run.Bytes)
+		lp.n.sentBytes.Add(uint64(n))
+		if n != len(lp.run.Bytes) {
+			lp.shortWrite(c, n, errno)
+		}
+	}
+}
+
+// shortWrite keeps what a socket did not take of the run.
+//
+// Runs on the loop.
+func (lp *loop) shortWrite(c *conn, n int, errno syscall.Errno) {
+	if errno != 0 && errno != syscall.EAGAIN {
+		lp.kill(c, "write_error")
+		return
+	}
+	lp.keepRun(c, &lp.run, n)
+}
+
+// endRun notes that the run's last write is done.
+func (lp *loop) endRun() {
+	lp.run.ObserveLatency(fanout.Monotonic(), lp.observe)
+	lp.run = fanout.Run{}
+	lp.walking = false
+}
