@@ -51,7 +51,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 }
 
 func publishRedis(ctx context.Context, redis, channel, data string, stdout io.Writer) error {
-	source, err := fanout.NewRedisSource(fanout.RedisConfig{URL: redis, Log: slog.New(slog.DiscardHandler)})
+	source, err := fanout.NewRedisSource(fanout.RedisConfig{URL: redis, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return usagef("-redis: %w", err)
 	}

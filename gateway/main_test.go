@@ -1,0 +1,447 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/carillon-ws/carillon/fanout/redistest"
+)
+
+// patience is how long a test waits for what must come. It is never waited out when all is well.
+const patience = 20 * time.Second
+
+// output is the program's standard error: written by it, watched by the test.
+type output struct {
+	mu      sync.Mutex
+	text    bytes.Buffer // Guarded by mu.
+	changed chan struct{}
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// program is a whole gateway that runs inside the test.
+type program struct {
+	ws, admin string
+	stderr    *output
+	stop      func() int // ends it as SIGTERM does and returns the exit status
+}
+
+var greeting = regexp.MustCompile(`(?s)clients +(ws://\S+).*admin +(http://\S+)/\n`)
+
+// start runs the gateway on free ports until the test ends.
+func start(t *testing.T, args ...string) *program {
+	t.Helper()
+	args = append([]string{"serve", "-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "2"}, args...)
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{stderr: &output{changed: make(chan struct{}, 1)}}
+	status := make(chan int, 1)
+	go func() { status <- run(ctx, args, io.Discard, p.stderr) }()
+	p.stop = sync.OnceValue(func() int {
+		cancel()
+		select {
+		case s := <-status:
+			return s
+		case <-time.After(patience):
+			t.Error("the gateway does not end")
+			return -1
+		}
+	})
+	t.Cleanup(func() { p.stop() })
+	deadline := time.After(patience)
+	for {
+		if m := greeting.FindStringSubmatch(p.stderr.String()); m != nil {
+			p.ws, p.admin = m[1], m[2]
+			break
+		}
+		select {
+		case <-p.stderr.changed:
+		case s := <-status:
+			t.Fatalf("the gateway ended with %d: %s", s, p.stderr)
+		case <-deadline:
+			t.Fatalf("the gateway does not start: %s", p.stderr)
+		}
+	}
+	p.awaitReady(t, http.StatusOK)
+	return p
+}
+
+// awaitReady polls /readyz until it answers status.
+func (p *program) awaitReady(t *testing.T, status int) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(patience)
+	for {
+		resp, err := http.Get(p.admin + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == status {
+				return
+			}
+		}
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("/readyz does not become %d (%v)", status, err)
+		}
+	}
+}
+
+// client is a WebSocket client of another make.
+type client struct {
+	t  *testing.T
+	ws *websocket.Conn
+}
+
+func dial(t *testing.T, url string) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, url, nil)
+	if err != nil {
+		t.Fatalf("dial %s: %v", url, err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	return &client{t, ws}
+}
+
+func (c *client) send(text string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := c.ws.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		c.t.Fatalf("send %s: %v", text, err)
+	}
+}
+
+func (c *client) read() map[string]any {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	kind, text, err := c.ws.Read(ctx)
+	if err != nil {
+		c.t.Fatalf("read: %v", err)
+	}
+	if kind != websocket.MessageText {
+		c.t.Fatalf("read a %v message, want text", kind)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(text, &m); err != nil {
+		c.t.Fatalf("read %s: %v", text, err)
+	}
+	return m
+}
+
+// expect reads a message and wants exactly these fields, beside a timestamp of now.
+func (c *client) expect(want map[string]any) {
+	c.t.Helper()
+	got := c.read()
+	at, ok := got["timestamp"].(float64)
+	if age := time.Since(time.UnixMilli(int64(at))); !ok || age < -time.Minute || age > time.Minute {
+		c.t.Errorf("timestamp %v is not Unix milliseconds of now", got["timestamp"])
+	}
+	delete(got, "timestamp")
+	if !maps.Equal(got, want) {
+		c.t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// join dials, reads the first message and subscribes.
+func join(t *testing.T, url, channel string) *client {
+	t.Helper()
+	c := dial(t, url)
+	if got := c.read(); got["type"] != "connected" {
+		t.Fatalf("first message %v, want connected", got)
+	}
+	c.send(fmt.Sprintf(`{"type":"subscribe","channel":%q}`, channel))
+	c.expect(map[string]any{"type": "subscribed", "channel": channel})
+	return c
+}
+
+func redisClient(t *testing.T, url string) *redis.Client {
+	t.Helper()
+	opts, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := redis.NewClient(opts)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// publishUntil publishes until Redis counts want receivers: until then a gateway is still on its way back.
+func publishUntil(t *testing.T, r *redis.Client, channel, data string, want int64) {
+	t.Helper()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(patience)
+	for {
+		n, err := r.Publish(t.Context(), channel, data).Result()
+		if err == nil && n == want {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("PUBLISH reaches %d subscribers (%v), want %d", n, err, want)
+		}
+	}
+}
+
+// TestArticleClient speaks exactly what the article's client speaks: its path, its types and fields, its channel,
+// and the Redis channel that its server listens to.
+func TestArticleClient(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	gw := start(t, "-redis", server.URL())
+	c := dial(t, strings.TrimSuffix(gw.ws, "/ws")+"/")
+
+	hello := c.read()
+	if keys := slices.Sorted(maps.Keys(hello)); !slices.Equal(keys, []string{"clientId", "timestamp", "type"}) {
+		t.Errorf("connected has the fields %v", keys)
+	}
+	if id, _ := hello["clientId"].(string); len(id) != 36 {
+		t.Errorf("clientId %q is no UUID", id)
+	}
+	c.send(`{"type":"subscribe","channel":"user:1"}`)
+	c.expect(map[string]any{"type": "subscribed", "channel": "user:1"})
+
+	// What the article's server would have received; data is a string, whatever it holds.
+	publishUntil(t, redisClient(t, server.URL()), "notifications:user:1", `{"title":"hi \"you\""}`, 1)
+	c.expect(map[string]any{"type": "notification", "channel": "user:1", "data": `{"title":"hi \"you\""}`})
+
+	c.send(`{"type":"unsubscribe","channel":"user:1"}`)
+	c.expect(map[string]any{"type": "unsubscribed", "channel": "user:1"})
+}
+
+func TestEmbeddedRedisServesTheFirstRun(t *testing.T) {
+	t.Parallel()
+	gw := start(t)
+	m := regexp.MustCompile(`redis-cli -p (\d+) PUBLISH`).FindStringSubmatch(gw.stderr.String())
+	if m == nil {
+		t.Fatalf("the greeting names no redis-cli line: %s", gw.stderr)
+	}
+	c := join(t, gw.ws, "user:123")
+	publishUntil(t, redisClient(t, "redis://127.0.0.1:"+m[1]), "notifications:user:123", "hello", 1)
+	c.expect(map[string]any{"type": "notification", "channel": "user:123", "data": "hello"})
+}
+
+func TestPublishCommand(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	gw := start(t, "-redis", server.URL())
+	c := join(t, gw.ws, "user:1")
+	for name, flags := range map[string][]string{
+		"through the gateway": {"-admin", strings.TrimPrefix(gw.admin, "http://")},
+		"through Redis":       {"-redis", server.URL()},
+	} {
+		var stderr bytes.Buffer
+		args := append(append([]string{"publish"}, flags...), "notifications:user:1", name)
+		if status := run(t.Context(), args, io.Discard, &stderr); status != 0 {
+			t.Fatalf("publish %s = %d: %s", name, status, &stderr)
+		}
+		c.expect(map[string]any{"type": "notification", "channel": "user:1", "data": name})
+	}
+}
+
+func TestTwoGatewaysOneRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	one, two := start(t, "-redis", server.URL()), start(t, "-redis", server.URL())
+	a, b := join(t, one.ws, "room"), join(t, two.ws, "room")
+	publishUntil(t, redisClient(t, server.URL()), "notifications:room", "both", 2)
+	for _, c := range []*client{a, b} {
+		c.expect(map[string]any{"type": "notification", "channel": "room", "data": "both"})
+	}
+}
+
+// TestRedisAwayAndBack kills Redis under connected clients: they stay, are told that they may have missed something,
+// and hear the next publication.
+func TestRedisAwayAndBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	gw := start(t, "-redis", server.URL())
+	clients := make([]*client, 20)
+	for i := range clients {
+		clients[i] = join(t, gw.ws, "room")
+	}
+	server.Kill()
+	gw.awaitReady(t, http.StatusServiceUnavailable)
+	server.Restart()
+	gw.awaitReady(t, http.StatusOK)
+	publishUntil(t, redisClient(t, server.URL()), "notifications:room", "back", 1)
+	for _, c := range clients {
+		c.expect(map[string]any{"type": "gap", "reason": "redis"})
+		c.expect(map[string]any{"type": "notification", "channel": "room", "data": "back"})
+	}
+}
+
+func TestRedisAbsentAtStart(t *testing.T) {
+	t.Parallel()
+	server := redistest.Reserve(t)
+	args := []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-redis", server.URL()}
+	ctx, cancel := context.WithCancel(t.Context())
+	stderr := &output{changed: make(chan struct{}, 1)}
+	status := make(chan int, 1)
+	go func() { status <- run(ctx, args, io.Discard, stderr) }()
+	var gw program
+	for gw.ws == "" {
+		if m := greeting.FindStringSubmatch(stderr.String()); m != nil {
+			gw.ws, gw.admin = m[1], m[2]
+			break
+		}
+		<-stderr.changed
+	}
+	gw.awaitReady(t, http.StatusServiceUnavailable)
+	c := join(t, gw.ws, "room")
+	server.Restart()
+	gw.awaitReady(t, http.StatusOK)
+	publishUntil(t, redisClient(t, server.URL()), "notifications:room", "hi", 1)
+	c.expect(map[string]any{"type": "gap", "reason": "redis"})
+	c.expect(map[string]any{"type": "notification", "channel": "room", "data": "hi"})
+	cancel()
+	if s := <-status; s != exitOK {
+		t.Errorf("exit status %d, want 0", s)
+	}
+}
+
+func TestStopTellsEveryClientToComeBack(t *testing.T) {
+	t.Parallel()
+	gw := start(t)
+	clients := make([]*client, 10)
+	for i := range clients {
+		clients[i] = join(t, gw.ws, "room")
+	}
+	done := make(chan int, 1)
+	go func() { done <- gw.stop() }()
+	for _, c := range clients {
+		_, _, err := c.ws.Read(t.Context())
+		if got := websocket.CloseStatus(err); got != websocket.StatusServiceRestart {
+			t.Errorf("closed with %v (%v), want 1012", got, err)
+		}
+		if !strings.Contains(fmt.Sprint(err), "retry=") {
+			t.Errorf("close reason in %v has no retry=", err)
+		}
+	}
+	if s := <-done; s != exitOK {
+		t.Errorf("exit status %d, want 0: %s", s, gw.stderr)
+	}
+}
+
+func TestTakenPorts(t *testing.T) {
+	t.Parallel()
+	gw := start(t)
+	addr := strings.TrimSuffix(strings.TrimPrefix(gw.ws, "ws://"), "/ws")
+	for name, args := range map[string][]string{
+		"clients": {"-addr", addr, "-admin", "127.0.0.1:0"},
+		"admin":   {"-addr", "127.0.0.1:0", "-admin", strings.TrimPrefix(gw.admin, "http://")},
+	} {
+		var stderr bytes.Buffer
+		if status := run(t.Context(), args, io.Discard, &stderr); status != exitError {
+			t.Errorf("%s: exit status %d, want %d", name, status, exitError)
+		}
+		if !strings.Contains(stderr.String(), "taken") || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: %q does not say in one line that the port is taken", name, &stderr)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-nope"}, "-nope"},
+		{[]string{"frobnicate"}, "unknown command"},
+		{[]string{"-addr", "0.0.0.0:8080"}, "-insecure"},
+		{[]string{"-addr", ":8080"}, "-insecure"},
+		{[]string{"-addr", "0.0.0.0:8080", "-insecure"}, "needs -redis"},
+		{[]string{"-addr", "8080"}, "host:port"},
+		{[]string{"-admin", "x"}, "host:port"},
+		{[]string{"-loops", "65"}, "64"},
+		{[]string{"-max-message", "0"}, "size"},
+		{[]string{"-max-message", "64XB"}, "size"},
+		{[]string{"-max-connections", "-1"}, "negative"},
+		{[]string{"-ping-interval", "-1s"}, "negative"},
+		{[]string{"-slow-consumer", "wait"}, "close or drop"},
+		{[]string{"-allow-origin", "example.org"}, "scheme://"},
+		{[]string{"-log-level", "loud"}, "debug"},
+		{[]string{"-redis", "http://127.0.0.1"}, "-redis"},
+		{[]string{"serve", "extra"}, "extra"},
+		{[]string{"demo", "-redis", "redis://127.0.0.1"}, "demo"},
+		{[]string{"demo", "-addr", "0.0.0.0:1", "-insecure"}, "loopback"},
+		{[]string{"publish", "user:1"}, "channel and data"},
+		{[]string{"publish", "", "x"}, "empty"},
+		{[]string{"version", "x"}, "no arguments"},
+	}
+	for _, tt := range tests {
+		var stderr bytes.Buffer
+		if status := run(t.Context(), tt.args, io.Discard, &stderr); status != exitUsage {
+			t.Errorf("run(%q) = %d, want %d", tt.args, status, exitUsage)
+		}
+		if got := stderr.String(); !strings.Contains(got, tt.want) || strings.Count(got, "\n") != 1 {
+			t.Errorf("run(%q) says %q, want one line with %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+func TestHelpListsEveryFlag(t *testing.T) {
+	t.Parallel()
+	var stdout bytes.Buffer
+	if status := run(t.Context(), []string{"-h"}, &stdout, io.Discard); status != exitOK {
+		t.Fatalf("run(-h) = %d", status)
+	}
+	grouped := map[string]int{}
+	for _, g := range flagGroups {
+		for _, name := range g.names {
+			grouped[name]++
+		}
+	}
+	fs := newFlagSet(&config{})
+	registered := flagNames(fs)
+	if got := slices.Sorted(maps.Keys(grouped)); !slices.Equal(got, registered) {
+		t.Errorf("groups list %v, the flag set has %v", got, registered)
+	}
+	for _, name := range registered {
+		if !strings.Contains(stdout.String(), "  -"+name+" ") {
+			t.Errorf("help does not list -%s", name)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	var stdout bytes.Buffer
+	if status := run(t.Context(), []string{"version"}, &stdout, io.Discard); status != exitOK || !strings.HasPrefix(stdout.String(), "carillon ") {
+		t.Errorf("version = %d, %q", status, &stdout)
+	}
+}
