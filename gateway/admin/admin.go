@@ -1,0 +1,113 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/server"
+)
+
+// Config is what the listener serves and where. Every function is called from many goroutines, must not block for
+// long, and must not be nil.
+type Config struct {
+	Addr  string // host:port; port 0 takes a free one
+	Token string // asked of whoever uses a guarded route; empty: none, and off loopback no such route
+	Info  Info
+
+	Server  func() server.Stats
+	Feeder  func() fanout.FeederStats
+	Redis   func() fanout.RedisStats
+	Publish func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
+	Ready   func() []Check
+	Live    func() error
+
+	Log *slog.Logger // nil: nothing is logged
+}
+
+// Bounds of the listener. The files it may hold open, maxConnections, are part of the gateway's reserve.
+const (
+	maxConnections    = 64
+	maxHeaderBytes    = 16 << 10
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second // 1 MiB of body over a slow link; a profile has no read timeout
+	writeTimeout      = 30 * time.Second // a profile has its own duration on top
+	idleTimeout       = 60 * time.Second
+	shutdownGrace     = time.Second // for answers under way when Run is told to stop
+)
+
+// Admin is the second listener. Its methods are safe to call from any goroutine.
+type Admin struct {
+	cfg      Config
+	listener net.Listener
+	http     *http.Server
+}
+
+// New binds the listener; requests wait until Run.
+func New(cfg Config) (*Admin, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	listener, err := net.Listen(network(cfg.Addr), cfg.Addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("admin address %s is taken, perhaps by another gateway (-admin chooses another): %w", cfg.Addr, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("admin address %s (-admin): %w", cfg.Addr, err)
+	}
+	cfg.Info.Admin = listener.Addr().String()
+	a := &Admin{cfg: cfg, listener: limitConnections(listener, maxConnections)}
+	a.http = &http.Server{
+		Handler:           newGuard(&cfg, boundTo(listener), a.routes()),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	return a, nil
+}
+
+// Addr is the address that is bound, with the port in place of 0.
+func (a *Admin) Addr() string { return a.cfg.Info.Admin }
+
+// Run serves until ctx ends, then gives answers under way a moment and closes what is left. It returns nil when ctx
+// ended it.
+func (a *Admin) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- a.http.Serve(a.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("admin listener %s: %w", a.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+	defer cancel()
+	if a.http.Shutdown(grace) != nil {
+		_ = a.http.Close() // the listener is closed already; this ends the long requests
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin listener %s: %w", a.Addr(), err)
+	}
+	return nil
+}
+
+// network keeps 0.0.0.0 what it says: "tcp" would listen on [::] as well.
+func network(addr string) string {
+	if addrPort, err := netip.ParseAddrPort(addr); err == nil && addrPort.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
+}
+
+func boundTo(listener net.Listener) netip.Addr {
+	return listener.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,59 @@
+package admin
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+)
+
+// Info says what runs here: to the page, to `gateway publish`, and to whoever finds the port.
+type Info struct {
+	Name          string `json:"name"` // carillon
+	Version       string `json:"version"`
+	PID           int    `json:"pid"`
+	Addr          string `json:"addr"`  // where clients connect, host:port
+	URL           string `json:"url"`   // the same as ws://host:port/ws
+	Admin         string `json:"admin"` // this listener; set by New
+	Redis         string `json:"redis"` // URL without its password
+	RedisEmbedded bool   `json:"redisEmbedded"`
+	Loops         int    `json:"loops"`
+}
+
+func (a *Admin) info(w http.ResponseWriter, r *http.Request) {
+	answerJSON(w, a.cfg.Info.seenFrom(r.Host))
+}
+
+// seenFrom replaces the host of a URL that means all addresses, ws://0.0.0.0:8080/ws, by the one that the asker
+// reached us at: nobody can connect to 0.0.0.0.
+func (i Info) seenFrom(hostport string) Info {
+	u, err := url.Parse(i.URL)
+	if err != nil {
+		return i
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "" && (err != nil || !addr.IsUnspecified()) {
+		return i
+	}
+	u.Host = net.JoinHostPort(hostOnly(hostport), u.Port())
+	i.URL = u.String()
+	return i
+}
+
+// numbers is what the page shows; everything else is in /metrics.
+type numbers struct {
+	Connections   int64  `json:"connections"`
+	Subscriptions int64  `json:"subscriptions"`
+	Deliveries    uint64 `json:"deliveries"`
+	Publications  uint64 `json:"publications"`
+	RedisUp       bool   `json:"redisUp"`
+}
+
+func (a *Admin) stats(w http.ResponseWriter, _ *http.Request) {
+	n := numbers{Publications: a.cfg.Feeder().Publications, RedisUp: a.cfg.Redis().Up}
+	for _, lp := range a.cfg.Server().Loops {
+		n.Connections += lp.Connections
+		n.Subscriptions += lp.Subscriptions
+		n.Deliveries += lp.Deliveries
+	}
+	answerJSON(w, n)
+}

@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// snapshot is what one scrape sees, all read at its start.
+type snapshot struct {
+	server server.Stats
+	feeder fanout.FeederStats
+	redis  fanout.RedisStats
+}
+
+// newMetrics returns the handler of /metrics, with a registry of its own. OpenMetrics is left off: there a counter's
+// family is its name without _total, and redis_pubsub_messages would exist twice.
+func newMetrics(cfg *Config) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&collector{cfg: cfg},
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// collector reads the gateway's own counters when it is asked, so that counting costs the loops nothing beyond their
+// plain increments. Safe to call from any goroutine.
+type collector struct {
+	cfg *Config
+}
+
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- buildInfo
+	for i := range scalars {
+		descs <- scalars[i].desc
+	}
+	for i := range perLoop {
+		descs <- perLoop[i].desc
+	}
+	for i := range labelled {
+		descs <- labelled[i].desc
+	}
+	for i := range latencies {
+		descs <- latencies[i].desc
+	}
+}
+
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	s := snapshot{c.cfg.Server(), c.cfg.Feeder(), c.cfg.Redis()}
+	metrics <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, c.cfg.Info.Version, runtime.Version())
+	for i := range scalars {
+		m := &scalars[i]
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+	}
+	for i := range perLoop {
+		m := &perLoop[i]
+		for n := range s.server.Loops {
+			metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s.server.Loops[n]), strconv.Itoa(n))
+		}
+	}
+	for i := range labelled {
+		labelled[i].collect(&s, metrics)
+	}
+	count, sumNs, buckets := latency(s.server.Loops)
+	for _, m := range latencies {
+		metrics <- prometheus.MustNewConstHistogram(m.desc, count, sumNs/m.unit, byBound(m.unit, buckets))
+	}
+}
+
+func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) {
+	total := make(map[string]uint64, len(m.known))
+	for _, label := range m.known { // present as 0, so that a rate exists at the first event
+		total[label] = 0
+	}
+	for i := range s.server.Loops {
+		for label, n := range m.value(&s.server.Loops[i]) {
+			total[label] += n
+		}
+	}
+	for label, n := range total {
+		metrics <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(n), label)
+	}
+}
+
+// latency adds the loops' histograms up; buckets are cumulative, in the order of server.LatencyBounds.
+func latency(loops []server.LoopStats) (count uint64, sumNs float64, buckets [len(server.LatencyBounds)]uint64) {
+	for bucket := range server.LatencyBounds {
+		for i := range loops {
+			count += loops[i].Latency.Buckets[bucket]
+		}
+		buckets[bucket] = count
+	}
+	for i := range loops {
+		count += loops[i].Latency.Buckets[len(server.LatencyBounds)]
+		sumNs += float64(loops[i].Latency.SumNs)
+	}
+	return count, sumNs, buckets
+}
+
+// byBound returns the buckets by their upper bound, in units of so many nanoseconds.
+func byBound(unit float64, buckets [len(server.LatencyBounds)]uint64) map[float64]uint64 {
+	out := make(map[float64]uint64, len(buckets))
+	for i, n := range buckets {
+		out[float64(server.LatencyBounds[i])/unit] = n
+	}
+	return out
+}
+
+// The reasons and codes that are known beforehand.
+var (
+	knownCloses = []string{
+		"peer", "peer_gone",
+		protocol.ErrProtocol.Label, protocol.ErrBinary.Label, protocol.ErrUTF8.Label, protocol.ErrMessageTooBig.Label,
+		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
+		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
+	}
+	knownRefusals = []string{
+		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
+		protocol.RefuseDraining.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin",
+	}
+	knownErrors = []string{
+		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),
+		string(protocol.ErrorTooManyChannels), string(protocol.ErrorForbidden), string(protocol.ErrorRateLimited),
+		string(protocol.ErrorBadToken), string(protocol.ErrorInternal),
+	}
+	knownDrops = []string{string(protocol.GapOverload), string(protocol.GapSlow)}
+)

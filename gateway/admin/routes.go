@@ -1,0 +1,48 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"time"
+)
+
+// routes is everything that is served, without regard to who asks: that is the guard's part.
+func (a *Admin) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", newMetrics(&a.cfg))
+	mux.HandleFunc("GET /livez", a.livez)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /info", a.info)
+	mux.HandleFunc("GET /stats", a.stats)
+	mux.HandleFunc("GET /debug/pprof/", profiling(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", profiling(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", profiling(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", profiling(pprof.Symbol))
+	mux.HandleFunc("POST /debug/pprof/symbol", profiling(pprof.Symbol))
+	mux.HandleFunc("GET /debug/pprof/trace", profiling(pprof.Trace))
+	a.pageRoutes(mux)
+	return a.publishBefore(mux)
+}
+
+// profiling lifts the read deadline: when it passes, net/http cancels the request's context, which would cut a
+// profile short. The write deadline is moved by package pprof.
+func profiling(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+			http.Error(w, "lift the read deadline: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		h(w, r)
+	}
+}
+
+func answerJSON(w http.ResponseWriter, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n')) // the asker is gone: nothing to do
+}
