@@ -1,0 +1,53 @@
+package protocol
+
+// CommandType is what a client asks for.
+type CommandType uint8
+
+// The commands of version 1.
+const (
+	CommandSubscribe CommandType = iota + 1
+	CommandUnsubscribe
+	CommandPing
+	CommandAuth
+)
+
+// Command is one decoded message from a client. Its byte slices share the decoder's memory: they are valid until
+// the next Decode. Keep a copy, not the slice.
+type Command struct {
+	Type     CommandType
+	ID       []byte   // the raw JSON of "id" (a string or a number), nil when absent; echoed in the answer
+	Channels [][]byte // "channel", or the items of "channels"; as the client wrote them, not yet checked
+	Token    []byte   // of auth
+}
+
+// MessageType names a message to a client, as on the wire.
+type MessageType string
+
+// The messages of version 1.
+const (
+	MessageConnected     MessageType = "connected"
+	MessageAuthenticated MessageType = "authenticated"
+	MessageSubscribed    MessageType = "subscribed"
+	MessageUnsubscribed  MessageType = "unsubscribed"
+	MessageNotification  MessageType = "notification"
+	MessagePong          MessageType = "pong"
+	MessageError         MessageType = "error"
+	MessageGap           MessageType = "gap"
+)
+
+// Message is one message to a client. Fields that are empty are left out on the wire; Timestamp is always there.
+type Message struct {
+	Type        MessageType
+	ID          []byte    // raw JSON, echoed from the command
+	ClientID    string    // connected
+	UserID      string    // connected; a label unless the connection is authenticated
+	Channel     string    // subscribed, unsubscribed, notification, error, gap
+	Data        string    // notification: the publication's payload, whatever it holds
+	Code        ErrorCode // error
+	Text        string    // error: "message", for people
+	Reason      GapReason // gap
+	Dropped     uint64    // gap: how many publications, when that is known
+	ExpiresAt   int64     // connected, authenticated: Unix milliseconds
+	HeartbeatMs int64     // connected, when message heartbeats are on
+	Timestamp   int64     // Unix milliseconds
+}

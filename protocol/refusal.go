@@ -1,0 +1,98 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+
+	"github.com/gobwas/ws"
+)
+
+// Refusal is the answer to a request that is not upgraded.
+type Refusal struct {
+	Status     int    // HTTP status
+	Reason     string // the metric label: one word a cause
+	Body       string // for the person who reads it, without a line end
+	RetryAfter int    // seconds; 0 leaves the header out
+}
+
+// Refusals that do not come from reading a request.
+var (
+	RefuseTimeout  = &Refusal{Status: http.StatusRequestTimeout, Reason: "handshake_timeout", Body: "The request was not complete in time."}
+	RefuseHeadLong = &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head_too_large", Body: "The request head is too large."}
+	RefuseLineLong = &Refusal{Status: http.StatusRequestURITooLong, Reason: "head_too_large", Body: "The request line is too long."}
+	RefuseFull     = &Refusal{Status: http.StatusServiceUnavailable, Reason: "full", Body: "This gateway is at its limit of connections.", RetryAfter: 5}
+	RefuseDraining = &Refusal{Status: http.StatusServiceUnavailable, Reason: "draining", Body: "This gateway is shutting down.", RetryAfter: 1}
+	RefuseInternal = &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Body: "The gateway failed on this request."}
+)
+
+// AppendRefusal appends r as an HTTP/1.1 response that ends the connection.
+func AppendRefusal(dst []byte, r *Refusal) []byte {
+	h := http.Header{}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Connection", "close")
+	switch r.Status {
+	case http.StatusUpgradeRequired: // RFC 9110 section 15.5.22, RFC 6455 section 4.4
+		h.Set("Upgrade", "websocket")
+		h.Set("Connection", "Upgrade, close")
+		h.Set("Sec-WebSocket-Version", "13")
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", http.MethodGet)
+	}
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", itoa(r.RetryAfter))
+	}
+	h.Set("Content-Length", itoa(len(r.Body)+1))
+	out := bytes.NewBuffer(dst)
+	out.WriteString("HTTP/1.1 " + itoa(r.Status) + " " + http.StatusText(r.Status) + "\r\n")
+	_ = h.Write(out) // a bytes.Buffer does not fail
+	out.WriteString("\r\n" + r.Body + "\n")
+	return out.Bytes()
+}
+
+// refusal finds the answer to a request that failed.
+func (u *Upgrader) refusal(err error) *Refusal {
+	bad := func(body string) *Refusal {
+		return &Refusal{Status: http.StatusBadRequest, Reason: "bad_request", Body: body}
+	}
+	switch {
+	case errors.Is(err, errNoUpgrade):
+		return &Refusal{Status: http.StatusUpgradeRequired, Reason: "not_upgrade", Body: u.welcome()}
+	case errors.Is(err, ws.ErrHandshakeUpgradeRequired):
+		return &Refusal{Status: http.StatusUpgradeRequired, Reason: "bad_version", Body: "Sec-WebSocket-Version must be 13."}
+	case errors.Is(err, errNotFound):
+		return &Refusal{Status: http.StatusNotFound, Reason: "bad_path", Body: "WebSocket clients connect to / or /ws."}
+	case errors.Is(err, errMethod):
+		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: "bad_method", Body: "WebSocket handshakes are GET requests."}
+	case errors.Is(err, errOrigin):
+		return &Refusal{Status: http.StatusForbidden, Reason: "bad_origin", Body: "This origin is not allowed (-allow-origin)."}
+	case errors.Is(err, errVersion):
+		return &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "bad_request", Body: "WebSocket handshakes are HTTP/1.1 requests."}
+	case errors.Is(err, errBody):
+		return bad("A handshake has no body.")
+	case errors.Is(err, errDuplicate):
+		return bad("A header that may come once came twice.")
+	case errors.Is(err, errHead), errors.Is(err, ws.ErrMalformedRequest):
+		return bad("The request is malformed.")
+	case errors.Is(err, ws.ErrHandshakeBadHost):
+		return bad("The Host header is missing.")
+	case errors.Is(err, ws.ErrHandshakeBadUpgrade):
+		return bad("The Upgrade header must be websocket.")
+	case errors.Is(err, ws.ErrHandshakeBadConnection):
+		return bad("The Connection header must contain Upgrade.")
+	case errors.Is(err, ws.ErrHandshakeBadSecKey):
+		return bad("Sec-WebSocket-Key must be 16 bytes in base64.")
+	case errors.Is(err, ws.ErrHandshakeBadSecVersion):
+		return bad("Sec-WebSocket-Version is missing.")
+	default:
+		return bad("The handshake is malformed.")
+	}
+}
+
+func (u *Upgrader) welcome() string {
+	text := "This is a Carillon notification gateway. It speaks WebSocket: connect to /ws."
+	if u.cfg.DemoURL != "" {
+		text += "\nThe demo page, with a bell to try it, is at " + u.cfg.DemoURL
+	}
+	return text
+}

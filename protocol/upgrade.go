@@ -1,0 +1,137 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/gobwas/ws"
+)
+
+// UpgradeConfig says which handshakes are accepted.
+type UpgradeConfig struct {
+	// AllowOrigins are origins (scheme://host[:port], lower case) that pages may connect from; "*" is any. When it is
+	// empty a page may connect if its origin's host equals the Host header, or if Loopback is set and it is a
+	// loopback origin itself. Requests without an Origin do not come from a page and are always allowed.
+	AllowOrigins []string
+	Loopback     bool
+	// DemoURL is named in the answer to people who open the port in a browser. May be empty.
+	DemoURL string
+}
+
+// Request is what an accepted handshake said.
+type Request struct {
+	User        string // of ?user=: a label, nothing more
+	Subprotocol bool   // [Subprotocol] was offered, and so answered
+}
+
+// Upgrader answers opening handshakes (RFC 6455 section 4.2). One per loop: its memory is reused. Not safe for
+// concurrent use.
+type Upgrader struct {
+	cfg  UpgradeConfig
+	lib  ws.Upgrader
+	conn headConn
+	req  Request     // the answer of the last Upgrade
+	in   requestHead // the request being read
+}
+
+// headConn gives the library exactly one request head to read, and takes its answer.
+type headConn struct {
+	head []byte
+	out  []byte
+}
+
+var errHeadRead = errors.New("request head is used up")
+
+func (c *headConn) Read(p []byte) (int, error) {
+	if len(c.head) == 0 {
+		return 0, errHeadRead
+	}
+	n := copy(p, c.head)
+	c.head = c.head[n:]
+	return n, nil
+}
+
+func (c *headConn) Write(p []byte) (int, error) {
+	c.out = append(c.out, p...)
+	return len(p), nil
+}
+
+// NewUpgrader returns an Upgrader for one loop.
+func NewUpgrader(cfg UpgradeConfig) *Upgrader {
+	u := &Upgrader{cfg: cfg}
+	u.lib = ws.Upgrader{
+		ProtocolCustom: u.chooseProtocol,
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			switch {
+			case !isKey(u.in.key):
+				return nil, ws.ErrHandshakeBadSecKey
+			case !u.originAllowed():
+				return nil, errOrigin
+			}
+			return nil, nil
+		},
+	}
+	return u
+}
+
+// Upgrade reads one whole request head, blank line included, and appends the 101 response to dst. When the request
+// is refused, nothing is appended. The Request is valid until the next call; head is not kept.
+func (u *Upgrader) Upgrade(dst, head []byte) ([]byte, *Request, *Refusal) {
+	u.req = Request{}
+	out, err := u.upgrade(dst, head)
+	u.conn, u.in = headConn{}, requestHead{lean: u.in.lean}
+	if err != nil {
+		return dst, nil, u.refusal(err)
+	}
+	return out, &u.req, nil
+}
+
+func (u *Upgrader) upgrade(dst, head []byte) (out []byte, err error) {
+	if err = u.in.parse(head); err != nil {
+		return nil, err
+	}
+	if u.req.User, err = userOf(u.in.query); err != nil {
+		return nil, err
+	}
+	u.conn = headConn{head: u.in.lean, out: dst}
+	_, err = u.lib.Upgrade(&u.conn)
+	return u.conn.out, err
+}
+
+// chooseProtocol reads the list of sub-protocols that are offered. When ours is not among them none is answered:
+// the client decides whether it goes on (RFC 6455 section 4.2.2).
+func (u *Upgrader) chooseProtocol(offered []byte) (chosen string, ok bool) {
+	for name := range bytes.SplitSeq(offered, []byte(",")) {
+		switch name = trimSpace(name); {
+		case len(name) == 0: // RFC 9110 section 5.6.1.2
+		case !isToken(name):
+			return "", false
+		case string(name) == Subprotocol:
+			u.req.Subprotocol, chosen = true, Subprotocol
+		}
+	}
+	return chosen, true
+}
+
+// originAllowed is the defence against pages of other sites that connect with the user's cookies or from the
+// user's own network (RFC 6455 section 10.2).
+func (u *Upgrader) originAllowed() bool {
+	if u.in.seen&seenOrigin == 0 {
+		return true
+	}
+	origin := u.in.origin
+	if len(u.cfg.AllowOrigins) > 0 {
+		for _, allowed := range u.cfg.AllowOrigins {
+			if allowed == "*" || equalFold(origin, allowed) {
+				return true
+			}
+		}
+		return false
+	}
+	scheme, authority, _ := bytes.Cut(origin, []byte("://"))
+	host, _, ok := splitHostPort(authority)
+	if !ok || !isToken(scheme) {
+		return false
+	}
+	return equalFold(authority, u.in.host) || u.cfg.Loopback && IsLoopbackHost(string(host))
+}
