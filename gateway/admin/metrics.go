@@ -126,7 +126,7 @@ var (
 	}
 	knownRefusals = []string{
 		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
-		protocol.RefuseDraining.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin",
+		protocol.RefuseDraining.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),
