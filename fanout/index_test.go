@@ -14,7 +14,7 @@ type model struct {
 }
 
 func TestIndexAgainstModel(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(60) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			runIndexModel(t, rand.New(rand.NewPCG(seed, 1)))

@@ -19,6 +19,7 @@ import (
 type config struct {
 	addr, admin, redis, adminToken, logLevel string
 	insecure, demo                           bool
+	gcPercent, memoryLimit                   int
 	origins                                  []string
 	server                                   server.Config
 }
@@ -34,7 +35,7 @@ var flagGroups = []flagGroup{
 	{"Redis", []string{"redis"}},
 	{"Limits", []string{"max-connections", "max-message", "max-channels", "handshake-timeout", "ping-interval"}},
 	{"Slow consumers", []string{"slow-consumer", "max-backlog", "max-backlog-age", "max-backlog-total", "max-mailbox", "send-buffer"}},
-	{"Operation", []string{"admin", "admin-token", "log-level"}},
+	{"Operation", []string{"admin", "admin-token", "gc-percent", "memory-limit", "log-level"}},
 }
 
 // newFlagSet registers every flag of serve and demo. Each sentence says what the flag trades.
@@ -71,6 +72,8 @@ func newFlagSet(cfg *config) *flag.FlagSet {
 	sizeVar(fs, &s.SendBuffer, "send-buffer", 64<<10, "kernel send buffer of a connection: smaller bounds what a stalled one holds, larger takes bigger bursts")
 	fs.StringVar(&cfg.admin, "admin", "127.0.0.1:9090", "where operators look: metrics, health, publishing, the demo page")
 	fs.StringVar(&cfg.adminToken, "admin-token", "", "bearer token for the admin listener; without one only metrics and health are served beyond loopback")
+	fs.IntVar(&cfg.gcPercent, "gc-percent", 100, "heap growth that starts a garbage collection, as GOGC: more collects less often and holds more memory; a delivery allocates nothing, so there is little to gain")
+	sizeVar(fs, &cfg.memoryLimit, "memory-limit", 0, "Go heap and runtime beyond which collections come closer, as GOMEMLIMIT: set it below the container's limit less 8KiB a connection for the kernel's share; 0: none")
 	fs.StringVar(&cfg.logLevel, "log-level", "info", "debug, info, warn or error")
 	return fs
 }
@@ -114,6 +117,9 @@ func (cfg *config) check(command string) error {
 	}
 	if n := cfg.server.Loops; n < 0 || n > fanout.MaxLoops {
 		return usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
+	}
+	if cfg.gcPercent < 10 {
+		return usagef("-gc-percent %d: at least 10, or the collector never rests", cfg.gcPercent)
 	}
 	for name, n := range map[string]int{
 		"max-connections": cfg.server.MaxConnections, "max-channels": cfg.server.MaxChannels,
