@@ -11,17 +11,30 @@ import (
 
 // Loop is where the feeder hands frames over. Implemented by the server.
 type Loop interface {
-	// Post appends item to what the loop has to send, and wakes it if it had nothing. It never blocks: an item that
-	// finds the mailbox full is dropped and told as a gap. Safe to call from any goroutine.
+	// Post appends item to what the loop has to send. It never blocks: an item that finds the mailbox full is dropped
+	// and told as a gap. A loop that is asleep stays so until Wake. Safe to call from any goroutine.
 	Post(item Item)
+	// Wake has the loop send what was posted, if it is not doing so already. Safe to call from any goroutine.
+	Wake()
 }
+
+// maxUnflushed is how many publications are posted before the loops are woken, even though the source has more at
+// hand: about a quarter of a millisecond's worth.
+const maxUnflushed = 64
 
 // Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
 // is a [Sink]: its methods run on the source's goroutine.
 type Feeder struct {
+	// Fixed at creation.
 	interest *Interest
 	loops    []Loop
-	stats    feederCounters
+
+	// Owned by the source's goroutine.
+	posted  uint64 // loops that were posted to since the last Flush, a bit each
+	pending int    // publications posted since then
+
+	// Atomic.
+	stats feederCounters
 }
 
 type feederCounters struct {
@@ -64,9 +77,22 @@ func (f *Feeder) Publish(redisChannel, payload string) {
 		f.stats.replaced.Add(uint64(replaced))
 	}
 	item := Item{Channel: channel, Frame: frame, TakenAt: Monotonic()}
+	f.posted |= loops
 	for ; loops != 0; loops &= loops - 1 {
 		f.loops[bits.TrailingZeros64(loops)].Post(item)
 	}
+	if f.pending++; f.pending >= maxUnflushed {
+		f.Flush()
+	}
+}
+
+// Flush implements [Sink]: whatever the source had read at once is in the mailboxes before a loop wakes, so it leaves
+// together. One wake-up a loop, however many publications.
+func (f *Feeder) Flush() {
+	for loops := f.posted; loops != 0; loops &= loops - 1 {
+		f.loops[bits.TrailingZeros64(loops)].Wake()
+	}
+	f.posted, f.pending = 0, 0
 }
 
 // Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed.
@@ -77,6 +103,7 @@ func (f *Feeder) Lost() {
 	})
 	for _, lp := range f.loops {
 		lp.Post(Item{Frame: frame})
+		lp.Wake()
 	}
 }
 

@@ -10,9 +10,13 @@ import (
 )
 
 // recorder is a Loop that keeps what it is given.
-type recorder struct{ items []Item }
+type recorder struct {
+	items []Item
+	wakes int
+}
 
 func (r *recorder) Post(item Item) { r.items = append(r.items, item) }
+func (r *recorder) Wake()          { r.wakes++ }
 
 func newFeeder(loops int) (*Feeder, *Interest, []*recorder) {
 	interest := NewInterest()
@@ -45,6 +49,29 @@ func TestFeederPostsWhereItIsHeard(t *testing.T) {
 	}
 	if got, want := f.Stats(), (FeederStats{Publications: 3, Unheard: 1, Foreign: 1}); got != want {
 		t.Errorf("Stats = %+v, want %+v", got, want)
+	}
+}
+
+func TestFeederWakesOnceForWhatCameTogether(t *testing.T) {
+	f, interest, loops := newFeeder(2)
+	interest.Add("a", 0)
+	interest.Add("b", 1)
+	for range 10 {
+		f.Publish("notifications:a", "x")
+	}
+	if loops[0].wakes != 0 {
+		t.Errorf("woken %d times before the source had handed over what it read", loops[0].wakes)
+	}
+	f.Flush()
+	f.Flush()
+	if loops[0].wakes != 1 || loops[1].wakes != 0 {
+		t.Errorf("wake-ups %d and %d, want 1 and 0", loops[0].wakes, loops[1].wakes)
+	}
+	for range maxUnflushed {
+		f.Publish("notifications:a", "x")
+	}
+	if loops[0].wakes != 2 {
+		t.Errorf("%d publications without a pause wake the loop %d times, want 1", maxUnflushed, loops[0].wakes-1)
 	}
 }
 
@@ -126,6 +153,7 @@ func TestInterestConcurrently(t *testing.T) {
 type discard struct{}
 
 func (discard) Post(Item) {}
+func (discard) Wake()     {}
 
 func BenchmarkFeederPublish(b *testing.B) {
 	payload := strings.Repeat("x", 128)

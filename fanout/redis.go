@@ -254,6 +254,7 @@ func (r *RedisSource) healed(out *outage, sink Sink) {
 
 // hear hands on what comes over lk until the link is lost, and says why it was.
 func (r *RedisSource) hear(ctx context.Context, lk *link, sink Sink) error {
+	lk.wire.idle = sink.Flush
 	said := false
 	for {
 		reply, err := lk.receive(ctx, ownDeadlines)

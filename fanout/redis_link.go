@@ -105,12 +105,16 @@ type wire struct {
 	net.Conn
 	quiet  time.Duration
 	ping   func() error // nil until subscribed: go-redis's own deadlines hold then
+	idle   func()       // called before each read once subscribed: what was read before is used up
 	closed bool
 }
 
 func (w *wire) Read(p []byte) (int, error) {
 	if w.ping == nil {
 		return w.Conn.Read(p)
+	}
+	if w.idle != nil {
+		w.idle()
 	}
 	for silent := 1; ; silent++ {
 		if err := w.SetReadDeadline(time.Now().Add(w.quiet)); err != nil {

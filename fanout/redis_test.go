@@ -63,7 +63,8 @@ func (rs *running) Publish(channel, payload string) {
 	rs.heard <- heard{channel: channel, payload: payload}
 }
 
-func (rs *running) Lost() { rs.heard <- heard{lost: true} }
+func (rs *running) Lost()  { rs.heard <- heard{lost: true} }
+func (rs *running) Flush() {}
 
 // runRedis runs a source of notifications:* until the test ends.
 func runRedis(t *testing.T, cfg RedisConfig, opts ...func(*running)) *running {
@@ -1121,4 +1122,5 @@ func (c *countdown) Publish(string, string) {
 	}
 }
 
-func (*countdown) Lost() {}
+func (*countdown) Lost()  {}
+func (*countdown) Flush() {}

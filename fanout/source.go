@@ -11,6 +11,8 @@ type Sink interface {
 	// Lost says that publications may have been missed: the link was down and is subscribed again now. It comes
 	// before the first publication of the new subscription.
 	Lost()
+	// Flush says that the source has handed over all that it has read, and is about to wait for more.
+	Flush()
 }
 
 // Source is where publications come from.

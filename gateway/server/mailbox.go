@@ -28,10 +28,16 @@ func (lp *loop) Post(item fanout.Item) {
 		return
 	}
 	added := mb.batch.Add(item, lp.cfg.MaxMailbox)
-	lp.wakeLocked()
+	mb.mu.Unlock()
 	if !added {
 		lp.n.dropped.add("overload", 1)
 	}
+}
+
+// Wake implements [fanout.Loop]. Safe to call from any goroutine.
+func (lp *loop) Wake() {
+	lp.mailbox.mu.Lock()
+	lp.wakeLocked()
 }
 
 // postWritable has the loop flush the backlog of a slot. Safe to call from any goroutine.
