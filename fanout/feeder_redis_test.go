@@ -45,7 +45,9 @@ func BenchmarkFeederFromRedis(b *testing.B) {
 			go func() { done <- source.Run(ctx, feeder) }()
 			defer func() {
 				cancel()
-				<-done
+				if err := <-done; err != nil {
+					b.Error(err)
+				}
 				_ = source.Close()
 			}()
 			until(b, func() bool { return source.Stats().Up })

@@ -128,7 +128,7 @@ func (g *gateway) wire() (err error) {
 			return g.redis.Publish(ctx, protocol.RedisChannel(channel), data)
 		},
 		Ready: g.ready,
-		Live:  func() error { return nil },
+		Live:  g.server.Live,
 		Log:   log,
 	})
 	return err

@@ -1,10 +1,6 @@
 package server
 
-import (
-	"errors"
-
-	"github.com/carillon-ws/carillon/protocol"
-)
+import "github.com/carillon-ws/carillon/protocol"
 
 // command carries out one message from a client. Whatever is wrong with it, the connection stays and is told.
 //
@@ -12,7 +8,7 @@ import (
 func (lp *loop) command(c *conn, msg []byte) {
 	cmd, err := lp.decoder.Decode(msg)
 	if err != nil {
-		lp.refuseCommand(cmd.ID, "", errorCodeOf(err), err.Error())
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
 		return
 	}
 	switch cmd.Type {
@@ -76,19 +72,6 @@ func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
 func (lp *loop) refuseCommand(id []byte, channel string, code protocol.ErrorCode, text string) {
 	lp.n.errors.add(string(code), 1)
 	lp.answer(&protocol.Message{Type: protocol.MessageError, ID: id, Code: code, Text: text, Channel: channel})
-}
-
-func errorCodeOf(err error) protocol.ErrorCode {
-	switch {
-	case errors.Is(err, protocol.ErrBadChannel):
-		return protocol.ErrorBadChannel
-	case errors.Is(err, protocol.ErrBadType):
-		return protocol.ErrorBadType
-	case errors.Is(err, protocol.ErrBadToken):
-		return protocol.ErrorBadToken
-	default:
-		return protocol.ErrorBadJSON
-	}
 }
 
 // echoable is the part of a refused channel name that the answer repeats, so that a client can tell which it was

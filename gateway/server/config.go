@@ -17,6 +17,7 @@ import (
 // SlowPolicy is what happens to a connection whose backlog is over its cap.
 type SlowPolicy string
 
+// The policies.
 const (
 	SlowClose SlowPolicy = "close" // end it with 4100
 	SlowDrop  SlowPolicy = "drop"  // drop whole notifications, oldest first, and tell the client by a gap

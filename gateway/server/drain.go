@@ -15,7 +15,7 @@ const drainStep = 256
 func (s *Server) drain() {
 	s.draining.Store(true)
 	for _, lp := range s.loops {
-		lp.call(func() { lp.drainFrom(1) })
+		lp.call(func() { lp.drainAfter(lp.n.turns.Load() + 1) })
 	}
 	patience := time.NewTimer(stopPatience)
 	defer patience.Stop()
@@ -29,6 +29,17 @@ func (s *Server) drain() {
 		case <-poll.C:
 		}
 	}
+}
+
+// drainAfter begins once what was posted before is sent: it lies in the turn under way or in the one behind it.
+//
+// Runs on the loop.
+func (lp *loop) drainAfter(turn uint64) {
+	if lp.sending && lp.n.turns.Load() <= turn {
+		lp.call(func() { lp.drainAfter(turn) })
+		return
+	}
+	lp.drainFrom(1)
 }
 
 // drainFrom closes the connections from a slot on, a step at a time.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -13,7 +14,7 @@ import (
 
 // OnBoot runs before the loop exists, on the goroutine that starts it.
 func (lp *loop) OnBoot(eng gnet.Engine) gnet.Action {
-	lp.boot.engine, lp.boot.done = eng, false
+	lp.boot.engine, lp.boot.done, lp.boot.over = eng, false, make(chan struct{})
 	if err := setListenerOptions(eng, lp.cfg); err != nil {
 		lp.cfg.Log.Error("listener options", "loop", lp.id, "error", err)
 	}
@@ -24,13 +25,16 @@ func (lp *loop) OnBoot(eng gnet.Engine) gnet.Action {
 // when it can be given its self-wake, then once a second.
 func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 	if !lp.boot.done {
-		fd, err := enrollSelfWake(lp.boot.engine)
+		fd, err := enrollSelfWake(lp.boot.engine, lp.boot.over)
 		if err != nil {
 			lp.cfg.Log.Error("loop does not start", "loop", lp.id, "error", err)
 			return time.Second, gnet.Shutdown
 		}
 		lp.boot.done = true
-		lp.call(func() { lp.wake = selfWake{fd: fd} })
+		if !lp.call(func() { lp.wake = selfWake{fd: fd} }) {
+			_ = unix.Close(int(fd)) // the loop has ended since
+			return time.Second, gnet.None
+		}
 		lp.upOnce.Do(func() { close(lp.up) })
 	}
 	now := nowSeconds()
@@ -38,9 +42,18 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 	return time.Second, gnet.None
 }
 
+// OnShutdown runs when the loop has ended, on the goroutine that started it.
+func (lp *loop) OnShutdown(gnet.Engine) {
+	lp.mailbox.mu.Lock()
+	lp.mailbox.el = nil // if it ended before it had its self-wake, nothing else has told
+	lp.mailbox.mu.Unlock()
+	close(lp.boot.over)
+}
+
 // OnOpen runs on the loop, for each socket that was accepted, and for the enrolled self-wake.
-func (lp *loop) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
+func (lp *loop) OnOpen(gc gnet.Conn) (_ []byte, action gnet.Action) {
 	lp.begin(gc.EventLoop())
+	defer lp.recoverCallback(&action, gnet.Close)
 	if _, ok := gc.Context().(selfWakeMark); ok {
 		return nil, gnet.None
 	}
@@ -94,7 +107,10 @@ func (lp *loop) failed(c *conn, p any) {
 }
 
 // OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.
-func (lp *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
+func (lp *loop) OnClose(gc gnet.Conn, _ error) (action gnet.Action) {
+	// A connection that could not be taken out of the index would be written to when its descriptor is a stranger's:
+	// rather the loop begins anew.
+	defer lp.recoverCallback(&action, gnet.Shutdown)
 	c, ok := gc.Context().(*conn)
 	if !ok {
 		if _, isWake := gc.Context().(selfWakeMark); isWake {
@@ -106,4 +122,14 @@ func (lp *loop) OnClose(gc gnet.Conn, _ error) gnet.Action {
 	}
 	lp.gone(c)
 	return gnet.None
+}
+
+// recoverCallback keeps a failure from ending the process: the action then ends the connection, or the loop.
+func (lp *loop) recoverCallback(action *gnet.Action, then gnet.Action) {
+	if p := recover(); p != nil {
+		lp.n.panics.Add(1)
+		lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
+		lp.current = nil
+		*action = then
+	}
 }

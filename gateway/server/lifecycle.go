@@ -1,13 +1,13 @@
 package server
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -187,6 +187,7 @@ func (lp *loop) expire(c *conn) {
 		lp.kill(c, "lingered")
 	case stateOpen:
 		lp.expireOpen(c, now)
+	default: // gone, or going
 	}
 }
 
@@ -224,7 +225,7 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 // heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
 // received proves life. It reports whether the connection was ended.
 func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
-	ping := c.seen + seconds(lp.cfg.PingInterval)
+	ping := lp.pingAt(c)
 	pong := ping + seconds(lp.cfg.PongTimeout)
 	if c.flags&flagPinged != 0 {
 		if look(pong) {
@@ -241,24 +242,42 @@ func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
 	return false
 }
 
-// firstHeartbeat spreads the first pings of connections that came together over a quarter of the interval.
+// pingAt is the second at which a connection is pinged if it stays silent: up to a quarter of the interval early, by
+// its key, so that connections that came together are not pinged together for ever after.
+func (lp *loop) pingAt(c *conn) uint32 {
+	interval := seconds(lp.cfg.PingInterval)
+	return c.seen + interval - uint32(c.key%uint64(interval/4+1))
+}
+
 func (lp *loop) firstHeartbeat(c *conn) {
-	if interval := seconds(lp.cfg.PingInterval); interval > 0 {
-		lp.wheel.schedule(&lp.conns, c, lp.now()+interval-rand.Uint32N(interval/4+1))
+	if lp.cfg.PingInterval > 0 {
+		lp.wheel.schedule(&lp.conns, c, lp.pingAt(c))
 	}
 }
 
 // begin takes the event loop that gnet runs for us, the first time it calls us on it. What an earlier engine of this
 // loop left half done is forgotten: its connections are gone.
 func (lp *loop) begin(el gnet.EventLoop) {
-	if lp.el != nil {
+	if lp.el == el {
 		return
+	}
+	if lp.el != nil { // an engine that ended before it had its self-wake
+		lp.end()
 	}
 	lp.owner.adopt()
 	lp.el = el
 	lp.sending, lp.walking, lp.everyone = false, false, 0
 	lp.batch.Reset()
 	lp.doomed = lp.doomed[:0]
+	if lp.n.sockets.Load() != 0 { // the last engine left a mess
+		lp.index, lp.conns, lp.busy, lp.wheel = fanout.NewIndex[member](), arena{}, nil, wheel{}
+		lp.turn = fanout.NewTurn(lp.index)
+		lp.srv.sockets.Add(-lp.n.sockets.Swap(0))
+		lp.n.connections.Store(0)
+		lp.n.backlogged.Store(0)
+		lp.n.backlogBytes.Store(0)
+	}
+	lp.calls, lp.writable = nil, nil
 	lp.wheel.now = lp.now()
 	lp.ticked = lp.wheel.now
 	lp.mailbox.mu.Lock()

@@ -35,7 +35,9 @@ type loop struct {
 	wheel    wheel
 	busy     bitset // slots with a backlog
 	doomed   []doomed
-	current  *conn // the connection that gnet is calling us for
+	current  *conn    // the connection that gnet is calling us for
+	calls    []func() // taken from the mailbox, not yet run
+	writable []uint32 // taken from the mailbox, not yet flushed
 	upgrader *protocol.Upgrader
 	decoder  protocol.Decoder
 	limits   protocol.Limits
@@ -54,6 +56,7 @@ type loop struct {
 	boot struct { // Owned by the goroutine of OnBoot, then by that of OnTick.
 		engine gnet.Engine
 		done   bool
+		over   chan struct{} // closed when the engine ends
 	}
 	upOnce sync.Once
 
@@ -101,7 +104,9 @@ func (lp *loop) Run(context.Context) error {
 func (lp *loop) work() (err error) {
 	defer lp.recoverWork()
 	lp.owner.mustOwn()
-	deadline := fanout.Monotonic() + int64(sliceFor)
+	lp.n.beat.Store(int64(lp.now()))
+	start := fanout.Monotonic()
+	deadline := start + int64(sliceFor)
 	for {
 		if more := lp.takeMail(); !more {
 			break
@@ -110,8 +115,12 @@ func (lp *loop) work() (err error) {
 		if lp.srv.stopping.Load() {
 			return gneterrors.ErrEngineShutdown
 		}
-		if !lp.sendTurn(deadline) || !lp.expireTimers(deadline) || fanout.Monotonic() > deadline {
-			lp.wake.now()
+		// Sockets that take bytes again have half of the time at most, so that neither they nor the turn wait for the
+		// other's end.
+		flushed := lp.flushWritable(start + int64(sliceFor)/2)
+		sent := lp.sendTurn(deadline)
+		if expired := lp.expireTimers(deadline); !flushed || !sent || !expired || fanout.Monotonic() > deadline {
+			lp.again()
 			break
 		}
 	}
@@ -119,9 +128,9 @@ func (lp *loop) work() (err error) {
 	return nil
 }
 
-// takeMail empties the mailbox: calls and flushes are carried out, the batch becomes the next turn, unless one is
-// under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether there is anything to do;
-// if not, the next post wakes the loop.
+// takeMail empties the mailbox: calls are carried out, sockets that take bytes again are listed, the batch becomes the
+// next turn, unless one is under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether
+// there is anything to do; if not, the next post wakes the loop.
 //
 // Runs on the loop.
 func (lp *loop) takeMail() bool {
@@ -131,25 +140,44 @@ func (lp *loop) takeMail() bool {
 	if take {
 		lp.batch, mb.batch = mb.batch, lp.batch
 	}
-	calls, writable := mb.calls, mb.writable
-	mb.calls, mb.writable = nil, nil
-	more := lp.sending || take || calls != nil || writable != nil || lp.wheel.pending(lp.ticked)
+	lp.calls, mb.calls = append(lp.calls, mb.calls...), nil
+	lp.writable, mb.writable = append(lp.writable, mb.writable...), nil
+	more := lp.sending || take || len(lp.calls) > 0 || len(lp.writable) > 0 || lp.wheel.pending(lp.ticked)
 	mb.awake = more
 	mb.mu.Unlock()
 
-	for _, f := range calls {
-		f()
-	}
-	for _, slot := range writable {
-		lp.flush(lp.conns.at(slot))
-	}
+	// Should one of these fail, the next work goes on behind it.
 	if take {
 		lp.batch.TellGaps(time.Now().UnixMilli())
 		lp.turn.Load(lp.batch.Items)
 		lp.sending = true
 		lp.n.turns.Add(1)
 	}
+	for len(lp.calls) > 0 {
+		f := lp.calls[0]
+		lp.calls = lp.calls[1:]
+		f()
+	}
 	return more
+}
+
+// flushWritable sends what sockets take of their backlogs. It reports false when the deadline came first.
+//
+// Runs on the loop.
+func (lp *loop) flushWritable(deadline int64) bool {
+	for i := 1; len(lp.writable) > 0; i++ {
+		slot := lp.writable[0]
+		lp.writable = lp.writable[1:]
+		lp.flush(lp.conns.at(slot))
+		if i%8 == 0 {
+			lp.reap()
+			if fanout.Monotonic() > deadline {
+				return len(lp.writable) == 0
+			}
+		}
+	}
+	lp.reap()
+	return true
 }
 
 // expireTimers handles the connections whose second has come. It reports false when the deadline came first.
@@ -215,8 +243,19 @@ func (lp *loop) recoverWork() {
 	if p := recover(); p != nil {
 		lp.n.panics.Add(1)
 		lp.cfg.Log.Error("handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.wake.now()
+		lp.again()
 	}
+}
+
+// again has work called again, behind the sockets that have become ready.
+//
+// Runs on the loop.
+func (lp *loop) again() {
+	if lp.wake.fd == 0 { // not enrolled yet: before the sockets, then
+		_ = lp.el.Execute(lp.ctx, lp)
+		return
+	}
+	lp.wake.now()
 }
 
 // publishGauges copies what statistics show of the loop's state.

@@ -3,10 +3,8 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
 	"runtime"
-	"strconv"
 	"sync/atomic"
 )
 
@@ -26,12 +24,30 @@ func (o *loopOwner) mustOwn() {
 	}
 }
 
-func goroutineID() uint64 {
-	var buf [64]byte
-	head := bytes.Fields(buf[:runtime.Stack(buf[:], false)])
-	id, err := strconv.ParseUint(string(head[1]), 10, 64)
-	if err != nil {
-		panic("goroutine id: " + err.Error())
+// stackBufs are reused, so that the check allocates nothing and tests can count what does.
+var stackBufs = make(chan *[64]byte, 16)
+
+func goroutineID() (id uint64) {
+	var buf *[64]byte
+	select {
+	case buf = <-stackBufs:
+	default:
+		buf = new([64]byte)
+	}
+	const prefix = "goroutine "
+	n := runtime.Stack(buf[:], false)
+	for _, c := range buf[min(n, len(prefix)):n] {
+		if c < '0' || c > '9' {
+			break
+		}
+		id = id*10 + uint64(c-'0')
+	}
+	select {
+	case stackBufs <- buf:
+	default:
+	}
+	if id == 0 {
+		panic("goroutine id: not found")
 	}
 	return id
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -22,6 +23,7 @@ func (lp *loop) read(c *conn, data []byte) {
 		if e.discarded += len(data); e.discarded > maxLinger {
 			lp.kill(c, "lingered")
 		}
+	default: // it is on its way out
 	}
 	lp.write(c, lp.out)
 	lp.out = lp.out[:0]
@@ -64,10 +66,8 @@ func (lp *loop) readHead(c *conn, data []byte) {
 }
 
 func refusalOfLong(head []byte) *protocol.Refusal {
-	for _, b := range head[:min(len(head), maxHead)] {
-		if b == '\n' {
-			return protocol.RefuseHeadLong
-		}
+	if bytes.IndexByte(head[:min(len(head), maxHead)], '\n') >= 0 {
+		return protocol.RefuseHeadLong
 	}
 	return protocol.RefuseLineLong
 }
@@ -116,8 +116,8 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 			break
 		}
 		data = data[used:]
+		wasMid = wasMid && reader.Mid() // a message that ended is not the one that is unfinished later
 		if !ev.None() {
-			wasMid = false // whatever is unfinished now began now
 			lp.handle(c, ev)
 		}
 	}
@@ -161,6 +161,7 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 			return
 		}
 		lp.doom(c, protocol.PeerClose(code))
+	default: // the reader gives out no others
 	}
 }
 

@@ -20,6 +20,8 @@ type selfWake struct {
 	pending bool  // a byte is on its way
 }
 
+var errEngineOver = errors.New("self-wake: enroll: the engine has ended")
+
 // selfWakeMark is the context of the enrolled end's gnet connection.
 type selfWakeMark struct{}
 
@@ -40,9 +42,9 @@ func (w *selfWake) close() {
 	*w = selfWake{}
 }
 
-// enrollSelfWake makes the socket pair and enrolls one end; it returns the other when gnet has opened the first.
-// Must not run on the loop: it blocks.
-func enrollSelfWake(eng gnet.Engine) (fd int32, err error) {
+// enrollSelfWake makes the socket pair and enrolls one end; it returns the other when gnet has opened the first, or
+// an error when the engine is over: its loop would never open it. Must not run on the loop: it blocks.
+func enrollSelfWake(eng gnet.Engine, over <-chan struct{}) (fd int32, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("socketpair: %w", err)
@@ -64,8 +66,13 @@ func enrollSelfWake(eng gnet.Engine) (fd int32, err error) {
 		_ = conn.Close()
 		return 0, fmt.Errorf("self-wake: enroll: %w", err)
 	}
-	if r, ok := <-result; !ok || r.Err != nil {
-		return 0, fmt.Errorf("self-wake: enroll: %w", errors.Join(r.Err, err))
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return 0, fmt.Errorf("self-wake: enroll: %w", r.Err)
+		}
+		return int32(pair[1]), nil
+	case <-over:
+		return 0, errEngineOver
 	}
-	return int32(pair[1]), nil
 }

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -21,7 +18,8 @@ import (
 type Server struct {
 	// Fixed at creation.
 	cfg        Config
-	addr       string // host:port, with the port that was found
+	addr       string     // host:port, with the port that was found
+	claim      *portClaim // until every loop listens
 	loops      []*loop
 	watcher    *watcher
 	ids        clientIDs
@@ -36,54 +34,31 @@ type Server struct {
 	ready chan struct{} // closed when every loop listens
 }
 
-// New checks cfg and finds the port. Nothing listens before Run.
+// New checks cfg and claims the port; Run, which must follow, lets go of the claim when the loops listen.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.setDefaults(); err != nil {
-		return nil, err
-	}
-	addr, err := claimPort(cfg.Addr)
-	if err != nil {
 		return nil, err
 	}
 	limit, err := fileLimit()
 	if err != nil {
 		return nil, err
 	}
+	claim, err := claimPort(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, addr: addr, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
+		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
 		ready: make(chan struct{}),
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))
 	}
 	if s.watcher, err = newWatcher(s.loops, cfg.Log); err != nil {
+		claim.release()
 		return nil, err
 	}
 	return s, nil
-}
-
-// claimPort binds the address once without SO_REUSEPORT, with which every loop binds it later: so a port that
-// another process has is noticed, and port 0 becomes a number.
-func claimPort(addr string) (string, error) {
-	ln, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return "", fmt.Errorf("%s is taken: another gateway or program listens there", addr)
-	}
-	if err != nil {
-		return "", fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	found := ln.Addr().(*net.TCPAddr)
-	if err := ln.Close(); err != nil {
-		return "", fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", fmt.Errorf("listen on %s: %w", addr, err)
-	}
-	if ip := net.ParseIP(host); ip == nil && host != "" {
-		host = found.IP.String()
-	}
-	return net.JoinHostPort(host, strconv.Itoa(found.Port)), nil
 }
 
 // Addr is the address that clients connect to, with the port that was found.
@@ -107,6 +82,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Run listens and serves until ctx ends; then it tells every client to come back (1012), waits for them to read it,
 // and returns nil. A loop that ends unasked is started again, and said. Must not run on the loop: it blocks.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.claim.release()
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := s.watcher.run(); err != nil {
@@ -128,6 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	s.claim.release()
 	close(s.ready)
 	select {
 	case <-ctx.Done():
@@ -186,6 +163,26 @@ func (s *Server) Stats() Stats {
 		out.Loops = append(out.Loops, lp.n.snapshot())
 	}
 	return out
+}
+
+// maxSilence is how long a loop may do nothing at all before it counts as stuck.
+const maxSilence = 10 * time.Second
+
+// Live returns an error that names the loops that are stuck: that answer not even the ticker. Safe to call from any
+// goroutine.
+func (s *Server) Live() error {
+	select {
+	case <-s.ready:
+	default:
+		return nil // not stuck: not there yet
+	}
+	var stuck []error
+	for _, lp := range s.loops {
+		if silent := int64(nowSeconds()) - lp.n.beat.Load(); silent > int64(seconds(maxSilence)) {
+			stuck = append(stuck, fmt.Errorf("loop %d has done nothing for %d s", lp.id, silent))
+		}
+	}
+	return errors.Join(stuck...)
 }
 
 var errNoStart = errors.New("the engine ended before it was ready")

@@ -7,7 +7,7 @@ import (
 )
 
 // walkStep is how many subscribers are written to between looks at the clock.
-const walkStep = 64
+const walkStep = 32
 
 // sendTurn goes on with the turn: one write a connection for all frames of a channel that piled up. It reports
 // false when the deadline came before the end; then the walk stands where it is, members may come and go, and the

@@ -11,7 +11,7 @@ import (
 )
 
 // maxFlush is how many bytes of one backlog are sent before the loop turns to others.
-const maxFlush = 256 << 10
+const maxFlush = 64 << 10
 
 // write sends framed bytes to one connection: answers, control frames, the handshake. What the socket does not take
 // is kept. framed is scratch memory: it is not kept.
@@ -106,7 +106,7 @@ func (lp *loop) flush(c *conn) {
 	b := &c.ext.backlog
 	lp.n.backlogBytes.Add(int64(b.tellLost(time.Now().UnixMilli())))
 	for sent := 0; len(b.frames) > 0 && sent < maxFlush; {
-		lp.scratch = b.peek(lp.scratch[:0], maxFlush/4)
+		lp.scratch = b.peek(lp.scratch[:0], maxFlush)
 		n, errno := send(c.fd, lp.scratch)
 		if errno == syscall.EAGAIN {
 			break

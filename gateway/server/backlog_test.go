@@ -1,0 +1,173 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// TestBacklogAgainstAModel does at random what a connection does to its backlog, and plays the client: what is sent
+// must be whole frames, each channel in order, and what is missing told where it is missing.
+func TestBacklogAgainstAModel(t *testing.T) {
+	t.Parallel()
+	channels := []string{"a", "b", "c"}
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		var b backlog
+		var wire []byte // all that was sent
+		next := make(map[string]int)
+		dropped := make(map[string]uint64)
+		controls := 0
+		check := func(op string) {
+			t.Helper()
+			size := -b.off
+			for _, f := range b.frames {
+				size += f.Len()
+			}
+			if size != b.bytes || b.off < 0 || len(b.frames) > 0 && b.off >= b.frames[0].Len() || len(b.frames) == 0 && b.off != 0 {
+				t.Fatalf("seed %d: after %s: bytes %d, want %d; off %d", seed, op, b.bytes, size, b.off)
+			}
+		}
+		for range 300 {
+			switch rng.IntN(6) {
+			case 0, 1, 2:
+				var f *protocol.Frame
+				if rng.IntN(5) == 0 {
+					controls++
+					f = protocol.FrameOf(protocol.AppendControlFrame(nil, ws.OpPong, []byte(fmt.Sprint(controls))))
+				} else {
+					channel := channels[rng.IntN(len(channels))]
+					next[channel]++
+					f, _ = protocol.NewNotification(channel, pad(fmt.Sprint(next[channel]), rng.IntN(300)), 1)
+				}
+				off := 0
+				if b.empty() { // the socket took some of it
+					off = rng.IntN(f.Len())
+					wire = append(wire, f.Bytes()[:off]...)
+				}
+				b.push(f, off)
+				check("push")
+			case 3:
+				if added, before := b.tellLost(1), b.bytes; added > 0 && before != b.bytes {
+					t.Fatalf("seed %d: tellLost says %d", seed, added)
+				}
+				check("tellLost")
+				part := b.peek(nil, 1+rng.IntN(2000))
+				if len(part) > b.bytes || b.bytes > 0 && len(part) == 0 {
+					t.Fatalf("seed %d: peek gives %d of %d bytes", seed, len(part), b.bytes)
+				}
+				part = part[:rng.IntN(len(part)+1)]
+				wire = append(wire, part...)
+				b.advance(len(part))
+				check("advance")
+			case 4, 5:
+				if b.empty() {
+					break
+				}
+				limit := rng.IntN(3000)
+				before := slices.Clone(b.frames)
+				bytesBefore := b.bytes
+				n, freed := b.dropOldest(limit)
+				check("dropOldest")
+				if freed != bytesBefore-b.bytes || int(n) != len(before)-len(b.frames) {
+					t.Fatalf("seed %d: dropOldest says %d frames, %d bytes", seed, n, freed)
+				}
+				// Kept are: a half-sent one, the newest, what is no notification, and of the rest no more and no
+				// fewer of the newest than fit.
+				size := bytesBefore
+				var want []*protocol.Frame
+				for i, f := range before {
+					if size > limit && f.Channel() != "" && i != len(before)-1 && (i > 0 || b.off == 0) {
+						size -= f.Len()
+						dropped[f.Channel()]++
+						continue
+					}
+					want = append(want, f)
+				}
+				if !slices.Equal(b.frames, want) {
+					t.Fatalf("seed %d: dropOldest(%d) keeps %d frames, want %d", seed, limit, len(b.frames), len(want))
+				}
+			}
+		}
+		if rng.IntN(3) == 0 { // the end of a slow consumer: what is half sent is finished, no more
+			half := b.off > 0
+			before := b.bytes
+			freed := b.keepHalfSent()
+			check("keepHalfSent")
+			if freed != before-b.bytes || half != (len(b.frames) == 1) || b.empty() == half {
+				t.Fatalf("seed %d: keepHalfSent leaves %d frames, frees %d of %d bytes", seed, len(b.frames), freed, before)
+			}
+			wire = append(wire, b.peek(nil, 1<<30)...)
+			readWire(t, seed, wire)
+			continue
+		}
+		b.tellLost(1)
+		for b.bytes > 0 {
+			part := b.peek(nil, 500)
+			wire = append(wire, part...)
+			b.advance(len(part))
+		}
+		check("the end")
+		if !b.empty() || b.frames != nil {
+			t.Fatalf("seed %d: something is left: %+v", seed, b)
+		}
+		seen, told, pongs := readWire(t, seed, wire)
+		for _, channel := range channels {
+			if seen[channel] != next[channel] || told[channel] != dropped[channel] {
+				t.Fatalf("seed %d: %s: %d of %d came or are told, %d of %d dropped are told", seed, channel,
+					seen[channel], next[channel], told[channel], dropped[channel])
+			}
+		}
+		if pongs != controls {
+			t.Fatalf("seed %d: %d of %d pongs", seed, pongs, controls)
+		}
+	}
+}
+
+// readWire plays the client. seen is the number up to which all came or are told as missing.
+func readWire(t *testing.T, seed uint64, wire []byte) (seen map[string]int, told map[string]uint64, pongs int) {
+	t.Helper()
+	seen, told = make(map[string]int), make(map[string]uint64)
+	for r := bytes.NewReader(wire); r.Len() > 0; {
+		f, err := ws.ReadFrame(r)
+		if err != nil {
+			t.Fatalf("seed %d: torn stream: %v", seed, err)
+		}
+		if f.Header.OpCode == ws.OpPong {
+			if pongs++; string(f.Payload) != fmt.Sprint(pongs) {
+				t.Fatalf("seed %d: pong %q, want %d", seed, f.Payload, pongs)
+			}
+			continue
+		}
+		var m message
+		if err := json.Unmarshal(f.Payload, &m); err != nil {
+			t.Fatalf("seed %d: %q: %v", seed, f.Payload, err)
+		}
+		if m.Type == "gap" {
+			seen[m.Channel] += m.Dropped
+			told[m.Channel] += uint64(m.Dropped)
+			continue
+		}
+		if seen[m.Channel]++; number(t, m.Data) != seen[m.Channel] {
+			t.Fatalf("seed %d: %s: %.10q, want %d", seed, m.Channel, m.Data, seen[m.Channel])
+		}
+	}
+	return seen, told, pongs
+}
+
+func TestBacklogOfOneFrameIsNeverOverItsCap(t *testing.T) {
+	t.Parallel()
+	f, _ := protocol.NewNotification("a", "x", 1)
+	var b backlog
+	b.push(f, 0)
+	if n, freed := b.dropOldest(0); n != 0 || freed != 0 || len(b.frames) != 1 {
+		t.Errorf("dropOldest drops %d frames, %d bytes of the only one", n, freed)
+	}
+}

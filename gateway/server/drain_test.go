@@ -1,0 +1,184 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	s, feeder, stop := launchServer(t, func(cfg *Config) { cfg.Loops = 4 })
+	const n = 600 // more than one step of each loop
+	peers := make([]*peer, n)
+	for i := range peers {
+		peers[i] = dial(t, s)
+		peers[i].subscribe("a")
+	}
+	coder, _, err := websocket.Dial(t.Context(), "ws://"+s.Addr()+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opening := dialRaw(t, s)
+	opening.write(handshake[:20])
+	feeder.Publish("notifications:a", "last")
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+
+	later := make(map[string]int)
+	for i, p := range peers {
+		p.wantNotification("a", "last") // what was published before is delivered before
+		c := p.wantClose(protocol.CloseServiceRestart)
+		var ms int64
+		if _, err := fmt.Sscanf(c.reason, "retry=%d", &ms); err != nil || ms < 0 || ms >= retryWindow.Milliseconds() {
+			t.Fatalf("reason %q", c.reason)
+		}
+		later[c.reason]++
+		if i == 0 { // the others, and this one, still hold the drain
+			if !s.Stats().Draining {
+				t.Error("Stats do not say that it drains")
+			}
+			newcomer := dialRaw(t, s)
+			newcomer.write(handshake)
+			newcomer.wantStatus(http.StatusServiceUnavailable)
+			newcomer.wantEOF()
+			_ = newcomer.nc.Close()
+		}
+	}
+	if len(later) < n/4 {
+		t.Errorf("%d different times to come back for %d clients", len(later), n)
+	}
+	opening.wantStatus(http.StatusServiceUnavailable)
+	for err == nil {
+		_, _, err = coder.Read(t.Context())
+	}
+	var ce websocket.CloseError
+	if !errors.As(err, &ce) || ce.Code != websocket.StatusServiceRestart || !strings.HasPrefix(ce.Reason, "retry=") {
+		t.Errorf("coder/websocket: Read = %v, want close 1012", err)
+	}
+	for _, p := range append(peers, opening) {
+		_ = p.nc.Close()
+	}
+	receive(t, "the end of Run", stopped)
+	if n := sockets(s); n != 0 {
+		t.Errorf("%d sockets left", n)
+	}
+	if nc, err := net.Dial("tcp", s.Addr()); err == nil {
+		_ = nc.Close()
+		t.Error("it still listens")
+	}
+	feeder.Publish("notifications:a", "to nobody") // the source may be slower to stop: nothing happens
+	feeder.Lost()
+	for _, lp := range s.loops {
+		if lp.call(func() {}) {
+			t.Error("a loop that has ended takes a call")
+		}
+	}
+}
+
+// Clients that never answer, and one that does not even read, hold the drain no longer than they may.
+func TestDrainIsBounded(t *testing.T) {
+	t.Parallel()
+	s, feeder, stop := launchServer(t, func(cfg *Config) { cfg.SendBuffer = 1 })
+	for range 5 {
+		dial(t, s)
+	}
+	stalled := dialSlow(t, s)
+	stalled.subscribe("a")
+	feeder.Publish("notifications:a", strings.Repeat("x", 8<<20))
+	eventually(t, "there is a backlog", func() bool {
+		return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 1
+	})
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > stopPatience+10*time.Second {
+		t.Errorf("the drain took %v", took)
+	}
+	wantClosedBooks(t, s)
+}
+
+// An idle server stops at once, and one whose clients are busy does too.
+func TestDrainUnderLoad(t *testing.T) {
+	t.Parallel()
+	s, feeder, stop := launchServer(t, nil)
+	var wg sync.WaitGroup
+	for range 50 {
+		p := dial(t, s)
+		p.subscribe("a")
+		wg.Go(func() {
+			last := 0
+			for {
+				m, err := p.next()
+				var c *closed
+				switch {
+				case errors.As(err, &c):
+					if c.code != protocol.CloseServiceRestart {
+						t.Error(c)
+					}
+					_, _ = p.nc.Write([]byte(closeFrame(ws.StatusNormalClosure, "")))
+					_ = p.nc.Close()
+					return
+				case err != nil:
+					t.Error(err)
+					return
+				}
+				if n := number(t, m.Data); n != last+1 {
+					t.Errorf("%d after %d", n, last)
+					return
+				}
+				last++
+			}
+		})
+	}
+	ended := make(chan struct{})
+	publishing := make(chan struct{})
+	go func() {
+		defer close(publishing)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for i := 1; ; i++ {
+			feeder.Publish("notifications:a", fmt.Sprint(i))
+			if i%10 != 0 {
+				continue
+			}
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	eventually(t, "it is under way", func() bool { return sum(s, func(n LoopStats) uint64 { return n.Deliveries }) > 1000 })
+	stop()
+	wg.Wait()
+	close(ended)
+	<-publishing
+	wantClosedBooks(t, s)
+}
+
+// wantClosedBooks checks the counters of a server that has ended.
+func wantClosedBooks(t *testing.T, s *Server) {
+	t.Helper()
+	for i, n := range s.Stats().Loops {
+		if n.Sockets != 0 || n.Connections != 0 || n.Backlogged != 0 || n.BacklogBytes != 0 {
+			t.Errorf("loop %d has ended with %d sockets, %d connections, %d backlogs of %d bytes", i,
+				n.Sockets, n.Connections, n.Backlogged, n.BacklogBytes)
+		}
+	}
+	if n := s.sockets.Load(); n != 0 {
+		t.Errorf("%d sockets are still counted", n)
+	}
+	if n := s.cfg.Interest.Channels(); n != 0 {
+		t.Errorf("%d channels of interest are left", n)
+	}
+}

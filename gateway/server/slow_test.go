@@ -1,0 +1,400 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// slowConfig is a server on which a client that does not read is noticed soon.
+func slowConfig(policy SlowPolicy) func(*Config) {
+	return func(cfg *Config) {
+		cfg.Loops = 1
+		cfg.SendBuffer = 1 // the kernel's least
+		cfg.MaxBacklog = 64 << 10
+		cfg.SlowConsumer = policy
+	}
+}
+
+// reader reads every notification of channels in the background, each of which must come in order and at once
+// complete, until "end" has come on all of them.
+func (p *peer) readInOrder(wg *sync.WaitGroup, channels ...string) {
+	last := make(map[string]int)
+	for _, channel := range channels {
+		last[channel] = 0
+	}
+	wg.Go(func() {
+		for open := len(channels); open > 0; {
+			m, err := p.next()
+			if err != nil {
+				p.t.Errorf("healthy reader: %v", err)
+				return
+			}
+			if m.Type != "notification" {
+				p.t.Errorf("healthy reader: %+v", m)
+				return
+			}
+			if m.Data == "end" {
+				open--
+				continue
+			}
+			n := number(p.t, m.Data)
+			if n != last[m.Channel]+1 {
+				p.t.Errorf("healthy reader: %d of %s after %d", n, m.Channel, last[m.Channel])
+				return
+			}
+			last[m.Channel] = n
+		}
+	})
+}
+
+func TestSlowConsumerIsClosed(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, slowConfig(SlowClose))
+	slow, healthy := dialSlow(t, s), dial(t, s)
+	slow.subscribe("a")
+	healthy.subscribe("a")
+	var wg sync.WaitGroup
+	healthy.readInOrder(&wg, "a")
+	n := 0
+	for closedAs(s, "slow_consumer") == 0 {
+		// What waits is the healthy one's as well until it is sent: no more at once than its share.
+		for range 10 {
+			n++
+			feeder.Publish("notifications:a", pad(fmt.Sprint(n), 1000))
+		}
+		want := uint64(n)
+		eventually(t, "they are sent", func() bool {
+			return sum(s, func(n LoopStats) uint64 { return n.Deliveries }) >= want
+		})
+		if n > 100_000 {
+			t.Fatal("a client that never reads is not closed")
+		}
+	}
+	feeder.Publish("notifications:a", "end")
+	wg.Wait()
+
+	// What it had been sent is whole and in order, and then it is told.
+	for want := 1; ; want++ {
+		m, err := slow.next()
+		var c *closed
+		if errors.As(err, &c) {
+			if c.code != protocol.CloseSlowConsumer {
+				t.Errorf("%v, want 4100", c)
+			}
+			slow.wantEOF()
+			break
+		}
+		if err != nil {
+			t.Fatalf("slow reader: %v", err)
+		}
+		if got := number(t, m.Data); got != want {
+			t.Fatalf("slow reader: %d, want %d", got, want)
+		}
+	}
+	_ = slow.nc.Close()
+	eventually(t, "its socket is given back", func() bool { return sockets(s) == 1 })
+	wantNoBacklog(t, s)
+}
+
+// One that never reads at all costs no longer than lingering, and nobody else anything.
+func TestSlowConsumerThatNeverReads(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, slowConfig(SlowClose))
+	slow := dialSlow(t, s)
+	slow.subscribe("a")
+	frame, _ := protocol.NewNotification("a", strings.Repeat("x", 32<<10), 1)
+	for range 40 {
+		s.loops[0].Post(fanout.Item{Channel: "a", Frame: frame})
+		s.loops[0].Wake()
+	}
+	s.loops[0].Wake()
+	eventually(t, "it is cut", func() bool { return sockets(s) == 0 })
+	wantNoBacklog(t, s)
+	for {
+		if _, _, err := slow.frame(); err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.ECONNRESET) {
+				t.Error(err)
+			}
+			return
+		}
+	}
+}
+
+func TestBacklogAge(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) {
+		slowConfig(SlowDrop)(cfg)
+		cfg.MaxBacklogAge = time.Second
+		cfg.MaxBacklog = 64 << 20
+	})
+	p := dialSlow(t, s)
+	p.subscribe("a")
+	feeder.Publish("notifications:a", strings.Repeat("x", 8<<20)) // a single frame is never over the cap in bytes
+	eventually(t, "a backlog that stands still is too old", func() bool { return closedAs(s, "slow_consumer") == 1 })
+	eventually(t, "it is cut", func() bool { return sockets(s) == 0 })
+	wantNoBacklog(t, s)
+}
+
+// A message larger than the cap reaches a client that reads, whatever its policy.
+func TestOneLargeMessageIsNotSlow(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []SlowPolicy{SlowClose, SlowDrop} {
+		s, feeder := startServer(t, func(cfg *Config) {
+			slowConfig(policy)(cfg)
+			cfg.SendBuffer = 0 // the default
+		})
+		p := dial(t, s)
+		p.subscribe("a")
+		data := strings.Repeat("x", 3<<19)
+		feeder.Publish("notifications:a", data)
+		p.wantNotification("a", data)
+		p.wantPong()
+		wantNoBacklog(t, s)
+	}
+}
+
+// A client that stops reading and comes back is told what it missed, where it missed it.
+func TestSlowConsumerDropTellsTheGap(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, slowConfig(SlowDrop))
+	p := dialSlow(t, s)
+	p.subscribe("a", "b")
+	const n = 2000
+	for i := 1; i <= n; i++ {
+		feeder.Publish("notifications:a", pad(fmt.Sprint(i), 1000))
+		if i%10 == 0 {
+			feeder.Publish("notifications:b", pad(fmt.Sprint(i/10), 1000))
+		}
+	}
+	eventually(t, "all are sent or kept", func() bool {
+		return sum(s, func(n LoopStats) uint64 { return n.Deliveries }) >= n+n/10
+	})
+	if kept := sum(s, func(n LoopStats) int64 { return n.BacklogBytes }); kept > 64<<10 {
+		t.Errorf("%d bytes of backlog, more than the cap", kept)
+	}
+	dropped := labelCount(s, func(n LoopStats) map[string]uint64 { return n.Dropped }, "slow")
+	feeder.Publish("notifications:a", "end")
+	feeder.Publish("notifications:b", "end")
+	gaps := p.readWithGaps(map[string]int{"a": n, "b": n / 10})
+	if gaps["a"] == 0 || gaps["b"] == 0 || gaps["a"]+gaps["b"] < int(dropped) {
+		t.Errorf("gaps %v, %d dropped", gaps, dropped)
+	}
+	p.wantPong()
+	wantNoBacklog(t, s)
+}
+
+// readWithGaps reads until "end" has come on each channel; numbers must go up to last, and whatever is missing must
+// be told by gaps exactly where it is missing. It returns how many were missing, by channel.
+func (p *peer) readWithGaps(last map[string]int) (gaps map[string]int) {
+	p.t.Helper()
+	at, missed := make(map[string]int), make(map[string]int)
+	gaps = make(map[string]int)
+	for open := len(last); open > 0; {
+		m := p.message()
+		switch {
+		case m.Type == "gap":
+			if m.Reason != "slow" || m.Dropped == 0 || m.Channel == "" {
+				p.t.Fatalf("gap %+v", m)
+			}
+			missed[m.Channel] += m.Dropped
+			gaps[m.Channel] += m.Dropped
+			continue
+		case m.Type != "notification":
+			continue
+		case m.Data == "end":
+			open--
+			if got := at[m.Channel] + missed[m.Channel]; got != last[m.Channel] {
+				p.t.Fatalf("%s ends after %d and a gap of %d, want %d", m.Channel, at[m.Channel], missed[m.Channel], last[m.Channel])
+			}
+			continue
+		}
+		if n := number(p.t, m.Data); n != at[m.Channel]+missed[m.Channel]+1 {
+			p.t.Fatalf("%d of %s after %d and a gap of %d", n, m.Channel, at[m.Channel], missed[m.Channel])
+		} else {
+			at[m.Channel], missed[m.Channel] = n, 0
+		}
+	}
+	return gaps
+}
+
+// Clients that stop reading and come back, under traffic that can be dropped and traffic that cannot: whatever happens
+// the stream parses, is in order, and every gap is told where it is and with the right number.
+func TestSlowConsumerDropAtRandom(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) {
+		slowConfig(SlowDrop)(cfg)
+		cfg.Loops = 2
+		cfg.MaxBacklog = 20_000
+	})
+	const clients, n = 6, 3000
+	channels := []string{"a", "b", "c"}
+	rng := rand.New(rand.NewPCG(7, 7))
+	last := make(map[string]int)
+	peers := make([]*peer, clients)
+	for i := range peers {
+		peers[i] = dialSlow(t, s)
+		peers[i].subscribe(channels...)
+	}
+	dropped := func() uint64 { return labelCount(s, func(n LoopStats) map[string]uint64 { return n.Dropped }, "slow") }
+	var wg sync.WaitGroup
+	for i := range n {
+		if rng.IntN(20) == 0 { // draws an answer that must not be dropped into a backlog, between the notifications
+			peers[rng.IntN(clients)].send(`{"type":"ping"}`)
+		}
+		channel := channels[rng.IntN(len(channels))]
+		last[channel]++
+		feeder.Publish("notifications:"+channel, pad(fmt.Sprint(last[channel]), 10+rng.IntN(1500)))
+		if i%100 == 99 { // so that there are turns of many sizes
+			for _, lp := range s.loops {
+				onLoop(t, lp, func() {})
+			}
+		}
+		if i == n/4 {
+			eventually(t, "some are dropped", func() bool { return dropped() > 0 })
+			for _, p := range peers {
+				wg.Go(func() { p.checkGaps(channels) })
+			}
+		}
+	}
+	for _, channel := range channels {
+		feeder.Publish("notifications:"+channel, fmt.Sprint("end ", last[channel]))
+	}
+	wg.Wait()
+	wantNoBacklog(t, s)
+	if n := sum(s, func(n LoopStats) uint64 { return n.Panics }); n != 0 {
+		t.Errorf("%d panics", n)
+	}
+	t.Logf("%d deliveries dropped", dropped())
+}
+
+// checkGaps reads until "end <number>" has come on each channel: all up to that number must have come, or be told as
+// missing where they are missing.
+func (p *peer) checkGaps(channels []string) {
+	seen := make(map[string]int) // the number of the last that came, or is told as missing
+	for open := len(channels); open > 0; {
+		m, err := p.next()
+		switch {
+		case err != nil:
+			p.t.Error(err)
+			return
+		case m.Type == "gap":
+			if m.Reason != "slow" || m.Dropped == 0 || m.Channel == "" {
+				p.t.Errorf("gap %+v", m)
+			}
+			seen[m.Channel] += m.Dropped
+			continue
+		case m.Type != "notification":
+			continue
+		}
+		var n int
+		if _, err := fmt.Sscanf(m.Data, "end %d", &n); err == nil {
+			open--
+			n++
+		} else {
+			n = number(p.t, m.Data)
+		}
+		if seen[m.Channel]++; seen[m.Channel] != n {
+			p.t.Errorf("%s: %d, want %d", m.Channel, n, seen[m.Channel])
+			return
+		}
+	}
+}
+
+// A client that asks and does not listen is slow as well: its answers cannot be dropped, so it is closed.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []SlowPolicy{SlowClose, SlowDrop} {
+		s, _ := startServer(t, slowConfig(policy))
+		p := dialSlow(t, s)
+		pings := strings.Repeat(clientFrame(true, ws.OpPing, strings.Repeat("x", 100)), 100)
+		for closedAs(s, "slow_consumer") == 0 {
+			if _, err := io.WriteString(p.nc, pings); err != nil {
+				break
+			}
+		}
+		eventually(t, "it is closed", func() bool { return closedAs(s, "slow_consumer") == 1 })
+		eventually(t, "its socket is given back", func() bool { return sockets(s) == 0 })
+		wantNoBacklog(t, s)
+	}
+}
+
+// The cap on all backlogs of a loop makes whoever is behind give way.
+func TestBacklogTotal(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []SlowPolicy{SlowClose, SlowDrop} {
+		s, feeder := startServer(t, func(cfg *Config) {
+			slowConfig(policy)(cfg)
+			cfg.MaxBacklog, cfg.MaxBacklogTotal = 4<<20, 256<<10
+		})
+		var slow []*peer
+		for range 8 {
+			p := dialSlow(t, s)
+			p.subscribe("a")
+			slow = append(slow, p)
+		}
+		const n = 500
+		for i := 1; i <= n; i++ {
+			feeder.Publish("notifications:a", pad(fmt.Sprint(i), 1000))
+		}
+		feeder.Publish("notifications:a", "end")
+		onLoop(t, s.loops[0], func() {})
+		eventually(t, "the turn is over", func() bool {
+			over := false
+			onLoop(t, s.loops[0], func() { over = !s.loops[0].sending })
+			return over
+		})
+		if kept := sum(s, func(n LoopStats) int64 { return n.BacklogBytes }); kept > 300<<10 {
+			t.Errorf("policy %s: %d bytes in all backlogs, the cap is %d", policy, kept, 256<<10)
+		}
+		if policy == SlowClose {
+			if closedAs(s, "slow_consumer") == 0 {
+				t.Error("nobody was closed")
+			}
+			continue
+		}
+		for _, p := range slow {
+			if gaps := p.readWithGaps(map[string]int{"a": n}); gaps["a"] == 0 {
+				t.Error("a client missed nothing")
+			}
+		}
+		wantNoBacklog(t, s)
+	}
+}
+
+// A slow client that says goodbye gets what waits for it, then the answer.
+func TestPeerClosesWithABacklog(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) {
+		slowConfig(SlowClose)(cfg)
+		cfg.MaxBacklog = 4 << 20
+	})
+	p := dialSlow(t, s)
+	p.subscribe("a")
+	const n = 100
+	for i := 1; i <= n; i++ {
+		feeder.Publish("notifications:a", pad(fmt.Sprint(i), 1000))
+	}
+	eventually(t, "there is a backlog", func() bool {
+		return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 1 && sum(s, func(n LoopStats) uint64 { return n.Deliveries }) == n
+	})
+	p.write(closeFrame(ws.StatusGoingAway, ""))
+	for i := 1; i <= n; i++ {
+		p.wantNotification("a", pad(fmt.Sprint(i), 1000))
+	}
+	p.wantClose(ws.StatusGoingAway)
+	_ = p.nc.Close()
+	eventually(t, "its socket is given back", func() bool { return sockets(s) == 0 })
+	wantNoBacklog(t, s)
+}
