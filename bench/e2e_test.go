@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startTestFloor is a floor server in a process of its own.
+func startTestFloor(t *testing.T, mode floorMode) *floorChild {
+	t.Helper()
+	f, err := startFloor(t.Context(), mode, anyCPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+func TestRunAgainstFloor(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		mode floorMode
+		args string
+	}{
+		{"broadcast, open loop", floorEach, "-connections 300 -rate 20 -duration 500ms"},
+		{"channels, open loop", floorEach, "-connections 300 -channels 7 -rate 100 -duration 500ms -payload 700"},
+		{"broadcast, in flight", floorEach, "-connections 200 -inflight 4 -duration 300ms"},
+		{"joined", floorJoined, "-connections 200 -channels 2 -inflight 24 -duration 300ms -ramp 2000"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := startTestFloor(t, tt.mode)
+			file := filepath.Join(t.TempDir(), "result.json")
+			args := append(strings.Fields(tt.args), "-url", f.URL, "-redis", f.Control, "-json", file)
+			var stdout, stderr bytes.Buffer
+			cfg, err := parseFlags(args, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.settle = 50 * time.Millisecond
+			if err := runLoad(t.Context(), cfg, &stdout, &stderr); err != nil {
+				t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
+			}
+			for _, want := range []string{"lost 0", "p99.9", "last subscriber", "server CPU", "B a connection", "OK "} {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("the report lacks %q:\n%s", want, &stdout)
+				}
+			}
+			checkJSON(t, file)
+		})
+	}
+}
+
+// checkJSON checks that what -json wrote is whole and agrees with itself.
+func checkJSON(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r result
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	s := r.Steady
+	switch {
+	case r.Schema != 1 || r.Kind != "load" || !r.OK:
+		t.Errorf("schema %d, kind %q, ok %v", r.Schema, r.Kind, r.OK)
+	case s.Expected == 0 || s.Received != s.Expected || s.Delivery.Count != int64(s.Received) || s.Last.Count != int64(s.Publications):
+		t.Errorf("the counts do not agree: %+v", s)
+	case s.Delivery.P50 > s.Delivery.P99 || s.Delivery.P99 > s.Delivery.Max || s.Last.Max > s.Delivery.Max:
+		t.Errorf("the latencies do not agree: %+v", s)
+	case r.Server == nil || r.Cost == nil || r.Cost.Each <= 0:
+		t.Errorf("the server's process is here, but was not looked at: %+v %+v", r.Server, r.Cost)
+	}
+}
+
+func TestOwnGateway(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	args := []string{"-gateway", self, "-connections", "100", "-rate", "50", "-duration", "200ms"}
+	if code := run(t.Context(), args, &stdout, &stderr); code != exitOK {
+		t.Fatalf("exit %d, want 0\n%s%s", code, &stdout, &stderr)
+	}
+	for _, want := range []string{"stand-in v0", "started for this run", "embedded Redis", "17 goroutines", "expected 1,000", "received 1,000"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, &stdout)
+		}
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	t.Parallel()
+	f := startTestFloor(t, floorEach)
+	refused, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://127.0.0.1:" + refused[0]}},
+		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://127.0.0.1:" + refused[0]}},
+		{"no such gateway", "no such file", []string{"-gateway", "/nowhere/gateway"}},
+		{"gateway that ends", "ended early", []string{"-gateway", "/bin/false"}},
+		{"too many files", "ulimit -n", []string{"-url", f.URL, "-redis", f.Control, "-connections", "100000000"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), tt.args, &stdout, &stderr)
+			if code != exitError || !strings.Contains(stderr.String(), tt.want) {
+				t.Errorf("exit %d, stderr %q, want 1 and %q", code, &stderr, tt.want)
+			}
+		})
+	}
+}
+
+func TestFloorKnowsItsCost(t *testing.T) {
+	t.Parallel()
+	f := startTestFloor(t, floorEach)
+	p, err := dialFloor(t.Context(), strings.TrimPrefix(f.Control, floorScheme+"://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close() //nolint:errcheck // the test's end
+	to, err := resolve(t.Context(), f.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := newEngine(to, 50, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	if _, err := e.ramp(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := e.steady(t.Context(), p, load{rate: 100, duration: 100 * time.Millisecond, payload: 128}); err != nil || !r.clean() {
+		t.Fatalf("%+v, %v, want clean", r, err)
+	}
+	s, err := p.stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Connections != 50 || s.Publications != 10 || s.Deliveries != 500 || s.Writes != 500 || s.Failed != 0 || s.CPUUs <= 0 || s.ConnectUs <= 0 {
+		t.Errorf("stats %+v, want 50 connections, 10 publications, 500 deliveries and writes, and their cost", s)
+	}
+}

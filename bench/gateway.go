@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// gateway is what a run is about: one that was there, or one of our own.
+type gateway struct {
+	info  info
+	admin *adminClient // nil when there is none
+	redis string       // where to publish
+	own   *child       // nil when it was there before us
+	local bool         // info.PID is a process of this machine
+	// thread is the one whose CPU time counts, 0 for the whole process: a floor server is its loop, without the
+	// runtime's own thread, which wakes up a hundred times a second for nothing.
+	thread int
+}
+
+// stop ends the gateway if it is ours.
+func (g *gateway) stop() error {
+	if g.own == nil {
+		return nil
+	}
+	return g.own.stop()
+}
+
+// findGateway asks the gateway at -url, or starts one when nothing answers there.
+func findGateway(ctx context.Context, cfg *config, stderr io.Writer) (*gateway, error) {
+	if !cfg.ownGateway() {
+		answers, err := somethingAnswers(ctx, cfg.url)
+		if err != nil {
+			return nil, err
+		}
+		if answers {
+			return askGateway(ctx, cfg)
+		}
+		fmt.Fprintf(stderr, "Nothing answers at %s: starting a gateway for this run.\n", cfg.url)
+	}
+	dir, err := os.MkdirTemp("", "carillon-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a started binary may be removed; what stays is in the temporary directory
+	binary, err := gatewayBinary(ctx, cfg.gateway, dir, stderr)
+	if err != nil {
+		return nil, err
+	}
+	return startGateway(ctx, binary, cfg.gatewayArgs, cfg.redis, anyCPU)
+}
+
+// somethingAnswers reports whether the address of a ws:// URL accepts connections.
+func somethingAnswers(ctx context.Context, rawURL string) (bool, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return false, err
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), "80")
+	}
+	d := net.Dialer{Timeout: 5 * time.Second}
+	c, err := d.DialContext(ctx, "tcp", host)
+	switch {
+	case err == nil:
+		return true, c.Close()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// askGateway learns what is needed about a gateway that was there before us.
+func askGateway(ctx context.Context, cfg *config) (*gateway, error) {
+	g := &gateway{info: info{URL: cfg.url}, redis: cfg.redis}
+	admin := newAdminClient(cfg.admin)
+	i, err := admin.info(ctx)
+	if err != nil {
+		if g.redis == "" {
+			return nil, fmt.Errorf("something answers at %s, but not its admin listener, so its Redis is unknown (give -redis, or -admin): %w", cfg.url, err)
+		}
+		return g, nil
+	}
+	if g.redis == "" {
+		g.redis = i.Redis
+	}
+	i.URL = cfg.url // as our user reaches it
+	g.info, g.admin = i, admin
+	g.local = isLocal(i.PID, cfg.admin)
+	return g, nil
+}
+
+// gatewayBinary finds a gateway to start: the given one, one beside bench, one in PATH, or one built now into dir.
+func gatewayBinary(ctx context.Context, given, dir string, stderr io.Writer) (string, error) {
+	if given != "" {
+		return exec.LookPath(given)
+	}
+	names := []string{"gateway", "carillon"}
+	if self, err := os.Executable(); err == nil {
+		for _, name := range names {
+			path := filepath.Join(filepath.Dir(self), name)
+			if path, err := exec.LookPath(path); err == nil {
+				return path, nil
+			}
+		}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	const pkg = "github.com/carillon-ws/carillon/gateway"
+	path := filepath.Join(dir, "gateway")
+	fmt.Fprintln(stderr, "Building the gateway (go build; the first time can take two minutes). Give -gateway PATH to use a built one.")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w (run bench in Carillon's checkout, or give -gateway PATH)\n%s", pkg, err, strings.TrimSpace(string(out)))
+	}
+	return path, nil
+}
+
+// startGateway starts a gateway on free ports and waits until it is ready.
+func startGateway(ctx context.Context, binary string, extra []string, redis string, cpu int) (*gateway, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, err
+	}
+	addr, admin := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
+	args := []string{"serve", "-addr", addr, "-admin", admin}
+	if redis != "" {
+		args = append(args, "-redis", redis)
+	}
+	own, err := startChild(binary, slices.Concat(args, extra), nil, nil, cpu)
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{own: own, admin: newAdminClient("http://" + admin), redis: redis, local: true}
+	err = own.await(ctx, 30*time.Second, g.admin.ready)
+	if err == nil {
+		g.info, err = g.admin.info(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, own.stop())
+	}
+	g.info.PID = own.pid()
+	if g.info.URL == "" {
+		g.info.URL = "ws://" + addr + "/ws"
+	}
+	if g.redis == "" {
+		g.redis = g.info.Redis
+	}
+	return g, nil
+}
+
+// freePorts asks the kernel for ports of loopback that nobody listens on. They are all held until all are known, or
+// it would give the same one twice.
+func freePorts(n int) (ports []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() //nolint:errcheck // nothing was accepted
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
+}

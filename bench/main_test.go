@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The test binary is also the servers that the tests start, each in a process of its own as in a real run: the floor
+// server, and something with a gateway's flags and admin listener.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "floor":
+			main()
+		case "serve":
+			if err := serveStandIn(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+	code := m.Run()
+	if code == 0 && goroutinesLeft() {
+		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// goroutinesLeft reports whether more than this one are there after a while.
+func goroutinesLeft() bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 200 {
+		// The runtime's own: os/signal keeps one once it was used.
+		if runtime.NumGoroutine() <= 2 {
+			return false
+		}
+		<-tick.C
+	}
+	return true
+}
+
+// serveStandIn is a gateway as far as bench can tell: flags, /readyz, /info. Behind them works a floor server.
+func serveStandIn(args []string) error {
+	flags := map[string]string{}
+	for i := 0; i+1 < len(args); i += 2 {
+		flags[args[i]] = args[i+1]
+	}
+	runtime.GOMAXPROCS(3)
+	debug.SetGCPercent(-1)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	f, err := newFloor(floorConfig{addr: flags["-addr"], control: "127.0.0.1:0", mode: floorEach})
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	defer context.AfterFunc(ctx, f.stop)()
+	admin := &http.Server{Addr: flags["-admin"], Handler: standInAdmin(info{
+		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: "ws://" + f.addr + "/ws",
+		Redis: floorScheme + "://" + f.controlAddr, RedisEmbedded: true, Loops: 1,
+	})}
+	defer admin.Close() //nolint:errcheck // the process ends
+	go func() {
+		if err := admin.ListenAndServe(); err != http.ErrServerClosed {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}()
+	return f.run()
+}
+
+func standInAdmin(i info) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /info", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(i) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "# TYPE go_goroutines gauge\ngo_goroutines 17")
+	})
+	return mux
+}
