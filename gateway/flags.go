@@ -35,7 +35,7 @@ var flagGroups = []flagGroup{
 	{"Redis", []string{"redis"}},
 	{"Limits", []string{"max-connections", "max-message", "max-channels", "handshake-timeout", "ping-interval"}},
 	{"Slow consumers", []string{"slow-consumer", "max-backlog", "max-backlog-age", "max-backlog-total", "max-mailbox", "send-buffer"}},
-	{"Operation", []string{"admin", "admin-token", "gc-percent", "memory-limit", "log-level"}},
+	{"Operation", []string{"admin", "admin-token", "gc-percent", "drain", "gc-percent", "memory-limit", "log-level"}},
 }
 
 // newFlagSet registers every flag of serve and demo. Each sentence says what the flag trades.
@@ -72,6 +72,7 @@ func newFlagSet(cfg *config) *flag.FlagSet {
 	sizeVar(fs, &s.SendBuffer, "send-buffer", 64<<10, "kernel send buffer of a connection: smaller bounds what a stalled one holds, larger takes bigger bursts")
 	fs.StringVar(&cfg.admin, "admin", "127.0.0.1:9090", "where operators look: metrics, health, publishing, the demo page")
 	fs.StringVar(&cfg.adminToken, "admin-token", "", "bearer token for the admin listener; without one only metrics and health are served beyond loopback")
+	fs.DurationVar(&s.Drain, "drain", 5*time.Second, "time over which clients are told to come back after SIGTERM, evenly: longer spares whatever they come back to; a second SIGTERM leaves at once; 0: all at once")
 	fs.IntVar(&cfg.gcPercent, "gc-percent", 100, "heap growth that starts a garbage collection, as GOGC: more collects less often and holds more memory; a delivery allocates nothing, so there is little to gain")
 	sizeVar(fs, &cfg.memoryLimit, "memory-limit", 0, "Go heap and runtime beyond which collections come closer, as GOMEMLIMIT: set it below the container's limit less 8KiB a connection for the kernel's share; 0: none")
 	fs.StringVar(&cfg.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -130,7 +131,7 @@ func (cfg *config) check(command string) error {
 	}
 	for name, d := range map[string]time.Duration{
 		"handshake-timeout": cfg.server.HandshakeTimeout, "ping-interval": cfg.server.PingInterval,
-		"max-backlog-age": cfg.server.MaxBacklogAge,
+		"max-backlog-age": cfg.server.MaxBacklogAge, "drain": cfg.server.Drain,
 	} {
 		if d < 0 {
 			return usagef("-%s %s is negative", name, d)

@@ -59,7 +59,7 @@ var greeting = regexp.MustCompile(`(?s)clients +(ws://\S+).*admin +(http://\S+)/
 // start runs the gateway on free ports until the test ends.
 func start(t *testing.T, args ...string) *program {
 	t.Helper()
-	args = append([]string{"serve", "-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "2"}, args...)
+	args = append([]string{"serve", "-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "2", "-drain", "0"}, args...)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{stderr: &output{changed: make(chan struct{}, 1)}}
 	status := make(chan int, 1)

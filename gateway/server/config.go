@@ -44,6 +44,8 @@ type Config struct {
 	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
 
+	Drain time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
+
 	Upgrade  protocol.UpgradeConfig
 	Interest *fanout.Interest // required
 	Log      *slog.Logger     // default: slog.Default()

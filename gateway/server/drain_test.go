@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -163,6 +164,41 @@ func TestDrainUnderLoad(t *testing.T) {
 	wg.Wait()
 	close(ended)
 	<-publishing
+	wantClosedBooks(t, s)
+}
+
+// TestDrainIsEven checks that a drain over a window uses the window: no herd at either end.
+func TestDrainIsEven(t *testing.T) {
+	t.Parallel()
+	const n, window = 100, time.Second
+	s, _, stop := launchServer(t, func(cfg *Config) { cfg.Drain = window })
+	told := make(chan time.Time, n)
+	for range n {
+		p := dial(t, s)
+		go func() {
+			for {
+				if _, err := p.next(); err != nil {
+					told <- time.Now()
+					_, _ = p.nc.Write([]byte(closeFrame(ws.StatusNormalClosure, "")))
+					_ = p.nc.Close()
+					return
+				}
+			}
+		}()
+	}
+	stop()
+	var at []time.Time
+	for range n {
+		at = append(at, <-told)
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	span := at[n-1].Sub(at[0])
+	if span < window/2 {
+		t.Errorf("all are told within %v, want about %v", span, window)
+	}
+	if middle := at[n/2].Sub(at[0]); middle < span/5 || middle > span*4/5 {
+		t.Errorf("half are told after %v of %v: not even", middle, span)
+	}
 	wantClosedBooks(t, s)
 }
 

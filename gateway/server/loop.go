@@ -47,10 +47,12 @@ type loop struct {
 	batch    fanout.Batch // being sent by turn
 	run      fanout.Run   // being sent to its subscribers
 	sending  bool         // turn is under way
+	turnAt   int64        // since then, as fanout.Monotonic tells
 	walking  bool         // run is not sent to all yet
 	everyone uint32       // the walk over all connections: the next slot; 0 when there is none
 	ticked   uint32       // second up to which timers are to be handled
 	wake     selfWake
+	drain    drainState
 	observe  func(ns int64) // n.latency.observe, bound once
 
 	boot struct { // Owned by the goroutine of OnBoot, then by that of OnTick.
@@ -150,7 +152,7 @@ func (lp *loop) takeMail() bool {
 	if take {
 		lp.batch.TellGaps(time.Now().UnixMilli())
 		lp.turn.Load(lp.batch.Items)
-		lp.sending = true
+		lp.sending, lp.turnAt = true, fanout.Monotonic()
 		lp.n.turns.Add(1)
 	}
 	for len(lp.calls) > 0 {
