@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"math"
 	"math/bits"
 	"strings"
 	"sync/atomic"
@@ -17,21 +16,11 @@ type Loop interface {
 	Post(item Item)
 	// Wake has the loop send what was posted, if it is not doing so already. Safe to call from any goroutine.
 	Wake()
-	// Busy estimates how long the loop needs for what is posted to it and not begun. Safe to call from any goroutine.
-	Busy() time.Duration
 }
 
 // maxUnflushed is how many publications are posted before the loops are woken, even though the source has more at
 // hand: about a quarter of a millisecond's worth.
 const maxUnflushed = 64
-
-// A source that wakes for every single publication costs more than reading them does: two changes of threads each.
-// While every loop that was posted to has work for twice as long, the feeder holds the source back for a moment, and
-// the next publications come together. Nobody waits for it: what comes would queue behind that work anyway.
-const (
-	minPause = 200 * time.Microsecond // less is not worth a timer
-	maxPause = time.Millisecond
-)
 
 // Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
 // is a [Sink]: its methods run on the source's goroutine.
@@ -43,7 +32,6 @@ type Feeder struct {
 	// Owned by the source's goroutine.
 	posted  uint64 // loops that were posted to since the last Flush, a bit each
 	pending int    // publications posted since then
-	pause   *time.Timer
 
 	// Atomic.
 	stats feederCounters
@@ -68,9 +56,7 @@ type FeederStats struct {
 
 // NewFeeder returns a Feeder for the loops; bit i of the interest is loops[i].
 func NewFeeder(interest *Interest, loops []Loop) *Feeder {
-	f := &Feeder{interest: interest, loops: loops, pause: time.NewTimer(maxPause)}
-	f.pause.Stop()
-	return f
+	return &Feeder{interest: interest, loops: loops}
 }
 
 // Publish implements [Sink].
@@ -96,34 +82,17 @@ func (f *Feeder) Publish(redisChannel, payload string) {
 		f.loops[bits.TrailingZeros64(loops)].Post(item)
 	}
 	if f.pending++; f.pending >= maxUnflushed {
-		f.wake()
+		f.Flush()
 	}
 }
 
 // Flush implements [Sink]: whatever the source had read at once is in the mailboxes before a loop wakes, so it leaves
-// together. It holds a source back that is far ahead of the loops, for maxPause at most.
+// together. One wake-up a loop, however many publications.
 func (f *Feeder) Flush() {
-	if f.posted == 0 {
-		return
-	}
-	busy := f.wake()
-	if d := min(busy/2, maxPause); d >= minPause {
-		f.pause.Reset(d)
-		<-f.pause.C
-	}
-}
-
-// wake has every loop that was posted to send, once, however many publications; it returns how long the least busy
-// of them needs.
-func (f *Feeder) wake() time.Duration {
-	least := time.Duration(math.MaxInt64)
 	for loops := f.posted; loops != 0; loops &= loops - 1 {
-		lp := f.loops[bits.TrailingZeros64(loops)]
-		lp.Wake()
-		least = min(least, lp.Busy())
+		f.loops[bits.TrailingZeros64(loops)].Wake()
 	}
 	f.posted, f.pending = 0, 0
-	return least
 }
 
 // Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed.

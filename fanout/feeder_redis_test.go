@@ -19,8 +19,6 @@ type counting struct{ posts, wakes atomic.Uint64 }
 func (c *counting) Post(Item) { c.posts.Add(1) }
 func (c *counting) Wake()     { c.wakes.Add(1) }
 
-func (c *counting) Busy() time.Duration { return 0 }
-
 // BenchmarkFeederFromRedis tells how many publications a second one feeder takes from a real Redis: with nobody
 // subscribed, and with a subscriber of each of 1,000 channels. Redis and the publisher share the machine, so the
 // figure is a lower bound; publications/wake says how many came together.

@@ -7,21 +7,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 // recorder is a Loop that keeps what it is given.
 type recorder struct {
 	items []Item
 	wakes int
-	busy  time.Duration
 }
 
 func (r *recorder) Post(item Item) { r.items = append(r.items, item) }
 func (r *recorder) Wake()          { r.wakes++ }
-
-func (r *recorder) Busy() time.Duration { return r.busy }
 
 func newFeeder(loops int) (*Feeder, *Interest, []*recorder) {
 	interest := NewInterest()
@@ -77,43 +72,6 @@ func TestFeederWakesOnceForWhatCameTogether(t *testing.T) {
 	}
 	if loops[0].wakes != 2 {
 		t.Errorf("%d publications without a pause wake the loop %d times, want 1", maxUnflushed, loops[0].wakes-1)
-	}
-}
-
-// TestFeederHoldsBackOnlyForBusyLoops runs on virtual time: a pause lasts exactly as long as it is meant to.
-func TestFeederHoldsBackOnlyForBusyLoops(t *testing.T) {
-	tests := []struct {
-		name string
-		busy [2]time.Duration // of two loops, both posted to
-		want time.Duration
-	}{
-		{"idle", [2]time.Duration{0, 0}, 0},
-		{"one idle", [2]time.Duration{time.Second, 0}, 0},
-		{"a little to do", [2]time.Duration{300 * time.Microsecond, time.Second}, 0},
-		{"half of what there is to do", [2]time.Duration{time.Millisecond, time.Second}, 500 * time.Microsecond},
-		{"very busy", [2]time.Duration{time.Second, time.Second}, maxPause},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f, interest, loops := newFeeder(2)
-				for i := range loops {
-					loops[i].busy = tt.busy[i]
-					interest.Add("a", i)
-				}
-				f.Publish("notifications:a", "x")
-				start := time.Now()
-				f.Flush()
-				if got := time.Since(start); got != tt.want {
-					t.Errorf("Flush took %v, want %v", got, tt.want)
-				}
-				start = time.Now()
-				f.Flush()
-				if got := time.Since(start); got != 0 {
-					t.Errorf("Flush of nothing took %v", got)
-				}
-			})
-		})
 	}
 }
 
@@ -196,8 +154,6 @@ type discard struct{}
 
 func (discard) Post(Item) {}
 func (discard) Wake()     {}
-
-func (discard) Busy() time.Duration { return 0 }
 
 func BenchmarkFeederPublish(b *testing.B) {
 	payload := strings.Repeat("x", 128)

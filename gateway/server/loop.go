@@ -47,7 +47,6 @@ type loop struct {
 	batch    fanout.Batch // being sent by turn
 	run      fanout.Run   // being sent to its subscribers
 	sending  bool         // turn is under way
-	turnAt   int64        // since then, as fanout.Monotonic tells
 	walking  bool         // run is not sent to all yet
 	everyone uint32       // the walk over all connections: the next slot; 0 when there is none
 	ticked   uint32       // second up to which timers are to be handled
@@ -152,7 +151,7 @@ func (lp *loop) takeMail() bool {
 	if take {
 		lp.batch.TellGaps(time.Now().UnixMilli())
 		lp.turn.Load(lp.batch.Items)
-		lp.sending, lp.turnAt = true, fanout.Monotonic()
+		lp.sending = true
 		lp.n.turns.Add(1)
 	}
 	for len(lp.calls) > 0 {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync"
-	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
@@ -39,15 +38,6 @@ func (lp *loop) Post(item fanout.Item) {
 func (lp *loop) Wake() {
 	lp.mailbox.mu.Lock()
 	lp.wakeLocked()
-}
-
-// Busy implements [fanout.Loop]: what lies in the mailbox, at the price of the items of the last turns. Safe to call
-// from any goroutine.
-func (lp *loop) Busy() time.Duration {
-	lp.mailbox.mu.Lock()
-	n := len(lp.mailbox.batch.Items)
-	lp.mailbox.mu.Unlock()
-	return time.Duration(int64(n) * lp.n.itemNs.Load())
 }
 
 // postWritable has the loop flush the backlog of a slot. Safe to call from any goroutine.

@@ -59,8 +59,6 @@ type Histogram struct {
 type loopCounters struct {
 	connections, sockets, channels, subscriptions, backlogged, backlogBytes atomic.Int64
 
-	itemNs atomic.Int64 // what an item of a turn takes, in nanoseconds, averaged over the last turns
-
 	beat atomic.Int64 // second of the last work; the ticker asks for some every second
 
 	accepted, upgraded, commands, deliveries, sentBytes, writes, wakeups, turns, slices, panics atomic.Uint64

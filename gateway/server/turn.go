@@ -23,7 +23,8 @@ func (lp *loop) sendTurn(deadline int64) bool {
 		if !lp.walking {
 			run, ok := lp.turn.Next()
 			if !ok {
-				lp.endTurn()
+				lp.batch.Reset()
+				lp.sending = false
 				return true
 			}
 			lp.startRun(run)
@@ -36,16 +37,6 @@ func (lp *loop) sendTurn(deadline int64) bool {
 			}
 		}
 	}
-}
-
-// endTurn forgets the batch and remembers what its items took.
-func (lp *loop) endTurn() {
-	if n := int64(len(lp.batch.Items)); n > 0 {
-		took := (fanout.Monotonic() - lp.turnAt) / n
-		lp.n.itemNs.Store((3*lp.n.itemNs.Load() + took) / 4)
-	}
-	lp.batch.Reset()
-	lp.sending = false
 }
 
 func (lp *loop) startRun(run fanout.Run) {
