@@ -136,7 +136,7 @@ func readWire(t *testing.T, seed uint64, wire []byte) (seen map[string]int, told
 	t.Helper()
 	seen, told = make(map[string]int), make(map[string]uint64)
 	for r := bytes.NewReader(wire); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
+		f, err := ws.ReadFrame(r) //nolint:staticcheck // deprecated for what peers can do with it; these bytes are our own
 		if err != nil {
 			t.Fatalf("seed %d: torn stream: %v", seed, err)
 		}

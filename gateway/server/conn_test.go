@@ -288,8 +288,10 @@ func TestUnfinishedMessageDeadline(t *testing.T) {
 		{"half a frame", clientFrame(true, ws.OpText, "hello")[:5], ""},
 		{"a byte of a header", "\x81", ""},
 		{"fragment and pings", clientFrame(false, ws.OpText, "x"), clientFrame(true, ws.OpPing, "p")},
-		{"fragment and half a ping at a time", clientFrame(false, ws.OpText, "x") + clientFrame(true, ws.OpPing, "p")[:3],
-			clientFrame(true, ws.OpPing, "p")[3:] + clientFrame(true, ws.OpPing, "p")[:3]},
+		{
+			"fragment and half a ping at a time", clientFrame(false, ws.OpText, "x") + clientFrame(true, ws.OpPing, "p")[:3],
+			clientFrame(true, ws.OpPing, "p")[3:] + clientFrame(true, ws.OpPing, "p")[:3],
+		},
 		{"byte by byte", header64(60_000), "x"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -364,7 +366,7 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer taken.Close() //nolint:errcheck // it held the port, and that is all
 	running, _ := startServer(t, nil)
 	limit, err := fileLimit()
 	if err != nil {

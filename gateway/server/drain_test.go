@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -167,39 +166,32 @@ func TestDrainUnderLoad(t *testing.T) {
 	wantClosedBooks(t, s)
 }
 
-// TestDrainIsEven checks that a drain over a window uses the window: no herd at either end.
+// TestDrainIsEven asks a loop for parts of a drain, without a clock: that part of the clients is told, and no more.
 func TestDrainIsEven(t *testing.T) {
 	t.Parallel()
-	const n, window = 100, time.Second
-	s, _, stop := launchServer(t, func(cfg *Config) { cfg.Drain = window })
-	told := make(chan time.Time, n)
+	const n = 3 * drainStep
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops = 1 })
 	for range n {
-		p := dial(t, s)
-		go func() {
-			for {
-				if _, err := p.next(); err != nil {
-					told <- time.Now()
-					_, _ = p.nc.Write([]byte(closeFrame(ws.StatusNormalClosure, "")))
-					_ = p.nc.Close()
-					return
-				}
-			}
-		}()
+		dial(t, s)
 	}
-	stop()
-	var at []time.Time
-	for range n {
-		at = append(at, <-told)
+	lp := s.loops[0]
+	told := func() (at int) {
+		asked := make(chan int)
+		lp.call(func() { asked <- lp.drain.told })
+		return <-asked
 	}
-	slices.SortFunc(at, time.Time.Compare)
-	span := at[n-1].Sub(at[0])
-	if span < window/2 {
-		t.Errorf("all are told within %v, want about %v", span, window)
+	lp.call(func() { lp.drainAfter(0) })
+	for _, part := range []float64{0, 0.25, 0.25, 0.9, 1} {
+		lp.call(func() { lp.drainTo(part) })
+		want := min(int(part*n)+1, n)
+		eventually(t, fmt.Sprint(part, " are told"), func() bool { return told() >= want })
+		if got := told(); got != want {
+			t.Errorf("after %v of the window %d of %d are told, want %d", part, got, n, want)
+		}
 	}
-	if middle := at[n/2].Sub(at[0]); middle < span/5 || middle > span*4/5 {
-		t.Errorf("half are told after %v of %v: not even", middle, span)
-	}
-	wantClosedBooks(t, s)
+	eventually(t, "all are closed", func() bool {
+		return sum(s, func(n LoopStats) uint64 { return n.Closed[protocol.ErrRestart.Label] }) == n
+	})
 }
 
 // wantClosedBooks checks the counters of a server that has ended.

@@ -99,7 +99,7 @@ func (p *peer) response() (*http.Response, string) {
 	if err != nil {
 		p.t.Fatalf("read the response: %v", err)
 	}
-	defer r.Body.Close()
+	defer r.Body.Close() //nolint:errcheck // read to its end
 	if r.StatusCode == http.StatusSwitchingProtocols {
 		return r, ""
 	}

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -65,31 +68,19 @@ func TestSlowConsumerIsClosed(t *testing.T) {
 	slow, healthy := dialSlow(t, s), dial(t, s)
 	slow.subscribe("a")
 	healthy.subscribe("a")
-	var wg sync.WaitGroup
-	healthy.readInOrder(&wg, "a")
-	n := 0
-	for closedAs(s, "slow_consumer") == 0 {
-		// What waits is the healthy one's as well until it is sent: no more at once than its share.
-		for range 10 {
-			n++
-			feeder.Publish("notifications:a", pad(fmt.Sprint(n), 1000))
-		}
-		want := uint64(n)
-		eventually(t, "they are sent", func() bool {
-			return sum(s, func(n LoopStats) uint64 { return n.Deliveries }) >= want
-		})
-		if n > 100_000 {
+	for n := 1; closedAs(s, "slow_consumer") == 0; n++ {
+		if n > 10_000 {
 			t.Fatal("a client that never reads is not closed")
 		}
+		feeder.Publish("notifications:a", pad(fmt.Sprint(n), 1000))
+		healthy.wantNotification("a", pad(fmt.Sprint(n), 1000))
 	}
-	feeder.Publish("notifications:a", "end")
-	wg.Wait()
+	healthy.wantPong()
 
 	// What it had been sent is whole and in order, and then it is told.
 	for want := 1; ; want++ {
 		m, err := slow.next()
-		var c *closed
-		if errors.As(err, &c) {
+		if c, ok := errors.AsType[*closed](err); ok {
 			if c.code != protocol.CloseSlowConsumer {
 				t.Errorf("%v, want 4100", c)
 			}
@@ -185,8 +176,6 @@ func TestSlowConsumerDropTellsTheGap(t *testing.T) {
 		t.Errorf("%d bytes of backlog, more than the cap", kept)
 	}
 	dropped := labelCount(s, func(n LoopStats) map[string]uint64 { return n.Dropped }, "slow")
-	feeder.Publish("notifications:a", "end")
-	feeder.Publish("notifications:b", "end")
 	gaps := p.readWithGaps(map[string]int{"a": n, "b": n / 10})
 	if gaps["a"] == 0 || gaps["b"] == 0 || gaps["a"]+gaps["b"] < int(dropped) {
 		t.Errorf("gaps %v, %d dropped", gaps, dropped)
@@ -195,35 +184,28 @@ func TestSlowConsumerDropTellsTheGap(t *testing.T) {
 	wantNoBacklog(t, s)
 }
 
-// readWithGaps reads until "end" has come on each channel; numbers must go up to last, and whatever is missing must
-// be told by gaps exactly where it is missing. It returns how many were missing, by channel.
+// readWithGaps reads until all numbers up to last have come on each channel, or are told as missing where they are
+// missing. It returns how many were missing, by channel.
 func (p *peer) readWithGaps(last map[string]int) (gaps map[string]int) {
-	p.t.Helper()
-	at, missed := make(map[string]int), make(map[string]int)
+	seen := make(map[string]int) // the number of the last that came, or is told as missing
 	gaps = make(map[string]int)
-	for open := len(last); open > 0; {
-		m := p.message()
+	for !maps.Equal(seen, last) {
+		m, err := p.next()
 		switch {
+		case err != nil:
+			p.t.Errorf("%v after %v of %v", err, seen, last)
+			return gaps
 		case m.Type == "gap":
 			if m.Reason != "slow" || m.Dropped == 0 || m.Channel == "" {
-				p.t.Fatalf("gap %+v", m)
+				p.t.Errorf("gap %+v", m)
 			}
-			missed[m.Channel] += m.Dropped
+			seen[m.Channel] += m.Dropped
 			gaps[m.Channel] += m.Dropped
-			continue
-		case m.Type != "notification":
-			continue
-		case m.Data == "end":
-			open--
-			if got := at[m.Channel] + missed[m.Channel]; got != last[m.Channel] {
-				p.t.Fatalf("%s ends after %d and a gap of %d, want %d", m.Channel, at[m.Channel], missed[m.Channel], last[m.Channel])
+		case m.Type == "notification":
+			if seen[m.Channel]++; seen[m.Channel] != number(p.t, m.Data) {
+				p.t.Errorf("%s: %.10q, want %d", m.Channel, m.Data, seen[m.Channel])
+				return gaps
 			}
-			continue
-		}
-		if n := number(p.t, m.Data); n != at[m.Channel]+missed[m.Channel]+1 {
-			p.t.Fatalf("%d of %s after %d and a gap of %d", n, m.Channel, at[m.Channel], missed[m.Channel])
-		} else {
-			at[m.Channel], missed[m.Channel] = n, 0
 		}
 	}
 	return gaps
@@ -241,7 +223,14 @@ func TestSlowConsumerDropAtRandom(t *testing.T) {
 	const clients, n = 6, 3000
 	channels := []string{"a", "b", "c"}
 	rng := rand.New(rand.NewPCG(7, 7))
+	type publication struct{ channel, data string }
+	var plan []publication
 	last := make(map[string]int)
+	for range n {
+		channel := channels[rng.IntN(len(channels))]
+		last[channel]++
+		plan = append(plan, publication{"notifications:" + channel, pad(fmt.Sprint(last[channel]), 10+rng.IntN(1500))})
+	}
 	peers := make([]*peer, clients)
 	for i := range peers {
 		peers[i] = dialSlow(t, s)
@@ -249,13 +238,11 @@ func TestSlowConsumerDropAtRandom(t *testing.T) {
 	}
 	dropped := func() uint64 { return labelCount(s, func(n LoopStats) map[string]uint64 { return n.Dropped }, "slow") }
 	var wg sync.WaitGroup
-	for i := range n {
+	for i, pub := range plan {
 		if rng.IntN(20) == 0 { // draws an answer that must not be dropped into a backlog, between the notifications
 			peers[rng.IntN(clients)].send(`{"type":"ping"}`)
 		}
-		channel := channels[rng.IntN(len(channels))]
-		last[channel]++
-		feeder.Publish("notifications:"+channel, pad(fmt.Sprint(last[channel]), 10+rng.IntN(1500)))
+		feeder.Publish(pub.channel, pub.data)
 		if i%100 == 99 { // so that there are turns of many sizes
 			for _, lp := range s.loops {
 				onLoop(t, lp, func() {})
@@ -264,12 +251,9 @@ func TestSlowConsumerDropAtRandom(t *testing.T) {
 		if i == n/4 {
 			eventually(t, "some are dropped", func() bool { return dropped() > 0 })
 			for _, p := range peers {
-				wg.Go(func() { p.checkGaps(channels) })
+				wg.Go(func() { p.readWithGaps(last) })
 			}
 		}
-	}
-	for _, channel := range channels {
-		feeder.Publish("notifications:"+channel, fmt.Sprint("end ", last[channel]))
 	}
 	wg.Wait()
 	wantNoBacklog(t, s)
@@ -277,39 +261,6 @@ func TestSlowConsumerDropAtRandom(t *testing.T) {
 		t.Errorf("%d panics", n)
 	}
 	t.Logf("%d deliveries dropped", dropped())
-}
-
-// checkGaps reads until "end <number>" has come on each channel: all up to that number must have come, or be told as
-// missing where they are missing.
-func (p *peer) checkGaps(channels []string) {
-	seen := make(map[string]int) // the number of the last that came, or is told as missing
-	for open := len(channels); open > 0; {
-		m, err := p.next()
-		switch {
-		case err != nil:
-			p.t.Error(err)
-			return
-		case m.Type == "gap":
-			if m.Reason != "slow" || m.Dropped == 0 || m.Channel == "" {
-				p.t.Errorf("gap %+v", m)
-			}
-			seen[m.Channel] += m.Dropped
-			continue
-		case m.Type != "notification":
-			continue
-		}
-		var n int
-		if _, err := fmt.Sscanf(m.Data, "end %d", &n); err == nil {
-			open--
-			n++
-		} else {
-			n = number(p.t, m.Data)
-		}
-		if seen[m.Channel]++; seen[m.Channel] != n {
-			p.t.Errorf("%s: %d, want %d", m.Channel, n, seen[m.Channel])
-			return
-		}
-	}
 }
 
 // A client that asks and does not listen is slow as well: its answers cannot be dropped, so it is closed.
@@ -348,8 +299,6 @@ func TestBacklogTotal(t *testing.T) {
 		for i := 1; i <= n; i++ {
 			feeder.Publish("notifications:a", pad(fmt.Sprint(i), 1000))
 		}
-		feeder.Publish("notifications:a", "end")
-		onLoop(t, s.loops[0], func() {})
 		eventually(t, "the turn is over", func() bool {
 			over := false
 			onLoop(t, s.loops[0], func() { over = !s.loops[0].sending })
@@ -397,4 +346,58 @@ func TestPeerClosesWithABacklog(t *testing.T) {
 	_ = p.nc.Close()
 	eventually(t, "its socket is given back", func() bool { return sockets(s) == 0 })
 	wantNoBacklog(t, s)
+}
+
+// An answer of which the socket took a part is finished before anything else is said, be it a gap or a close frame.
+func TestHalfSentAnswersAreFinished(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []SlowPolicy{SlowDrop, SlowClose} {
+		s, _ := startServer(t, slowConfig(policy))
+		p := dialSlow(t, s)
+		p.subscribe("a")
+		const n, answers = 200, 300
+		lp := s.loops[0]
+		onLoop(t, lp, func() { // at once, so that the socket is not asked again in between
+			c := lp.conns.at(1)
+			pong := protocol.AppendControlFrame(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100))
+			lp.write(c, bytes.Repeat(pong, answers))
+			if c.ext == nil || c.ext.backlog.off == 0 {
+				t.Error("nothing is half sent: nothing is tried here")
+			}
+			for i := 1; i <= n; i++ {
+				f, _ := protocol.NewNotification("a", pad(fmt.Sprint(i), 1000), 1)
+				lp.keep(c, f, 0)
+			}
+			lp.reap()
+		})
+		pongs, seen := 0, 0
+		for seen < n {
+			op, payload, err := p.frame()
+			if err != nil {
+				t.Fatalf("policy %s: %v after %d pongs and %d", policy, err, pongs, seen)
+			}
+			if op == ws.OpPong {
+				pongs++
+				continue
+			}
+			if op == ws.OpClose {
+				if code, _ := ws.ParseCloseFrameData(payload); code != protocol.CloseSlowConsumer || policy != SlowClose {
+					t.Errorf("policy %s: close %d", policy, code)
+				}
+				break
+			}
+			var m message
+			if err := json.Unmarshal(payload, &m); err != nil {
+				t.Fatal(err)
+			}
+			if m.Type == "gap" {
+				seen += m.Dropped
+			} else if seen++; number(t, m.Data) != seen {
+				t.Fatalf("policy %s: %.10q, want %d", policy, m.Data, seen)
+			}
+		}
+		if pongs != answers {
+			t.Errorf("policy %s: %d pongs", policy, pongs)
+		}
+	}
 }

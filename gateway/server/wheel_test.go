@@ -149,8 +149,8 @@ func TestClientIDs(t *testing.T) {
 			}
 			seen[id] = true
 		}
-		if ids.of(key) != ids.of(key) {
-			t.Fatalf("of(%d) changes", key)
+		if first, again := ids.of(key), ids.of(key); first != again {
+			t.Fatalf("of(%d) is %q, then %q", key, first, again)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (lp *loop) write(c *conn, framed []byte) {
 	switch {
 	case n == len(framed):
 	case errno == 0 || errno == syscall.EAGAIN:
-		lp.keep(c, protocol.FrameOf(framed[n:]), 0)
+		lp.keep(c, protocol.FrameOf(framed), n) // whole: nothing may come between its halves
 	default:
 		lp.kill(c, "write_error")
 	}
