@@ -6,10 +6,10 @@ FUZZTIME  ?= 30s
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test setup race lint fuzz bench bench-10k ci clean
+.PHONY: help build run test setup race lint fuzz bench bench-10k bench-floor bench-tables ci clean
 
 help: ## print this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/gateway and bin/bench
 	$(GO) build -trimpath -o bin/ ./gateway ./bench
@@ -38,6 +38,12 @@ bench: ## run the benchmarks of every stage
 
 bench-10k: build ## 10,000 clients against a gateway of their own
 	./bin/bench -connections 10000
+
+bench-floor: build ## the gateway beside a server that does nothing but write: the ratios that must hold
+	./bin/bench -vs-floor -connections 10000
+
+bench-tables: build ## how cost grows with connections, channels and loops: the tables of bench/RESULTS.md
+	./scripts/bench-tables.sh
 
 ci: ## what CI runs: lint and test
 	$(MAKE) lint
