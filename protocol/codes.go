@@ -51,7 +51,7 @@ var Codes = []Code{
 	{ws.StatusGoingAway, "going_away", "the peer leaves, or the server stops", ComebackBackoff},
 	{ws.StatusProtocolError, "protocol_error", "a frame broke RFC 6455", ComebackBackoff},
 	{ws.StatusUnsupportedData, "unsupported_data", "a binary message: this protocol speaks text", ComebackBackoff},
-	{ws.StatusInvalidFramePayloadData, "invalid_payload", "text that is not UTF-8", ComebackBackoff},
+	{ws.StatusInvalidFramePayloadData, "invalid_payload", "text that is not UTF-8, or compressed data that is corrupt", ComebackBackoff},
 	{ws.StatusPolicyViolation, "policy_violation", "a limit that is not about size", ComebackBackoff},
 	{ws.StatusMessageTooBig, "message_too_big", "a message over the size limit", ComebackBackoff},
 	{ws.StatusInternalServerError, "internal", "the gateway failed on this connection", ComebackBackoff},
@@ -151,6 +151,7 @@ var (
 	ErrClosePayload    = &CloseError{ws.StatusProtocolError, "bad close payload", "protocol_error"}
 	ErrBinary          = &CloseError{ws.StatusUnsupportedData, "text messages only", "binary"}
 	ErrUTF8            = &CloseError{ws.StatusInvalidFramePayloadData, "text is not UTF-8", "bad_utf8"}
+	ErrInflate         = &CloseError{ws.StatusInvalidFramePayloadData, "corrupt compressed data", "bad_deflate"}
 	ErrMessageTooBig   = &CloseError{ws.StatusMessageTooBig, "message too big", "message_too_big"}
 	ErrTooManyFrames   = &CloseError{ws.StatusPolicyViolation, "too many fragments", "too_many_fragments"}
 	ErrMessageTimeout  = &CloseError{ws.StatusPolicyViolation, "message not finished in time", "message_timeout"}
@@ -158,11 +159,27 @@ var (
 	ErrHeartbeatMissed = &CloseError{CloseHeartbeatMissed, "heartbeat missed", "heartbeat_missed"}
 	ErrInternal        = &CloseError{ws.StatusInternalServerError, "internal error", "internal"}
 	ErrRestart         = &CloseError{CloseServiceRestart, "restart", "restart"}
+	ErrTryAgainLater   = &CloseError{CloseTryAgainLater, "try again later", "try_again_later"}
+)
+
+// What an identity, or an operator, ends a connection for. A token that a command brings and that cannot be read is
+// [ErrBadToken]: the connection stays.
+var (
+	ErrTokenRefused = &CloseError{CloseBadToken, "bad token", "bad_token"}
+	ErrForbidden    = &CloseError{CloseForbidden, "forbidden", "forbidden"}
+	ErrKicked       = &CloseError{CloseKicked, "kicked", "kicked"}
+	ErrRateLimit    = &CloseError{CloseRateLimit, "rate limit", "rate_limit"}
+	ErrTokenExpired = &CloseError{CloseTokenExpired, "token expired", "token_expired"}
 )
 
 // RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
 func RestartAfter(ms int64) *CloseError {
 	return &CloseError{ErrRestart.Code, "retry=" + strconv.FormatInt(ms, 10), ErrRestart.Label}
+}
+
+// TryAgainAfter returns [ErrTryAgainLater] with a hint to come back after ms milliseconds.
+func TryAgainAfter(ms int64) *CloseError {
+	return &CloseError{ErrTryAgainLater.Code, "retry=" + strconv.FormatInt(ms, 10), ErrTryAgainLater.Label}
 }
 
 // PeerClose is the end that the peer asked for: its code is echoed, as RFC 6455 section 5.5.1 asks, its reason is not.

@@ -118,6 +118,8 @@ func TestCloseErrors(t *testing.T) {
 		ErrProtocol, ErrReservedOpCode, ErrReservedBits, ErrUnmasked, ErrControlTooLong, ErrControlSplit, ErrContinuation,
 		ErrNoContinuation, ErrLength, ErrClosePayload, ErrBinary, ErrUTF8, ErrMessageTooBig, ErrTooManyFrames,
 		ErrMessageTimeout, ErrSlowConsumer, ErrHeartbeatMissed, ErrInternal, ErrRestart, RestartAfter(0), RestartAfter(1 << 62),
+		ErrInflate, ErrTryAgainLater, TryAgainAfter(0), TryAgainAfter(1 << 62), ErrTokenRefused, ErrForbidden, ErrKicked, ErrRateLimit,
+		ErrTokenExpired,
 	} {
 		listed := false
 		for _, c := range Codes {
@@ -135,6 +137,9 @@ func TestCloseErrors(t *testing.T) {
 	}
 	if got := RestartAfter(1500); got.Reason != "retry=1500" || got.Code != CloseServiceRestart {
 		t.Errorf("RestartAfter(1500) = %v, want 1012 retry=1500", got)
+	}
+	if got := TryAgainAfter(1500); got.Reason != "retry=1500" || got.Code != CloseTryAgainLater {
+		t.Errorf("TryAgainAfter(1500) = %v, want 1013 retry=1500", got)
 	}
 }
 

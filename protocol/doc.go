@@ -5,6 +5,7 @@
 // The flow of one connection:
 //
 //	client                         gateway
+//	(PROXY header of a load balancer ->                [ParseProxyHeader])
 //	GET /ws, Upgrade: websocket ->                     [Upgrader.Upgrade]
 //	                            <- 101, connected
 //	subscribe{channel}          ->                     [Reader.Next], [Decoder.Decode]
@@ -17,5 +18,6 @@
 //
 // Nothing here allocates on the steady path: a frame that arrives whole is unmasked in place and handed out as a
 // slice of the caller's bytes, a command is decoded into memory that is reused, and a publication is encoded once
-// into a [Frame] that every subscriber shares.
+// into a [Frame] that every subscriber shares. Where permessage-deflate is on ([UpgradeConfig]), the frame is compressed
+// once for all who negotiated it ([Frame.Deflated]), and what they send is inflated by one [Inflater] per loop.
 package protocol

@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/binary"
 	"slices"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -12,8 +13,9 @@ import (
 // Frame is one complete WebSocket frame to a client, header and payload, made once and never changed. Any number
 // of connections on any number of loops share it by reference.
 type Frame struct {
-	bytes   []byte
-	channel string
+	bytes     []byte
+	channel   string
+	deflation atomic.Pointer[deflation] // see Deflated: the same message, compressed
 }
 
 // Bytes returns the frame as it goes on the wire. The slice is shared: do not change it.
@@ -42,9 +44,12 @@ func NewFrame(m *Message) *Frame {
 	return f
 }
 
-// FrameOf copies bytes that are already framed into a Frame of their own, for a backlog to keep.
+// FrameOf copies bytes that are already framed into a Frame of their own, for a backlog to keep. They may be the rest
+// of a frame, or several: they have no deflated form.
 func FrameOf(framed []byte) *Frame {
-	return &Frame{bytes: append(make([]byte, 0, len(framed)), framed...)}
+	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...)}
+	f.deflation.Store(notDeflated)
+	return f
 }
 
 func newFrame(m *Message) (*Frame, int) {

@@ -40,6 +40,15 @@ type requestHead struct {
 	key    []byte
 	seen   uint8 // bits of the headers that may come once, and of Connection
 
+	// deflate answers the extensions that were offered.
+	deflate deflateAnswer
+	// forwarded is X-Forwarded-For. The memory is kept for the next request.
+	forwarded []byte
+
+	// What to look for beside the handshake itself. Fixed at creation.
+	wantExtensions bool
+	wantForwarded  bool
+
 	// lean is the head without what the library does not read: a browser sends a dozen such headers, and it would
 	// bring each name into canonical form. The memory is kept for the next request.
 	lean []byte
@@ -59,7 +68,8 @@ const (
 // also tells a plain request from a broken upgrade, so that people get the answer that helps them. It allocates
 // nothing.
 func (h *requestHead) parse(text []byte) error {
-	*h = requestHead{lean: append(h.lean[:0], "GET / HTTP/1.1\r\n"...)}
+	h.reset()
+	h.lean = append(h.lean, "GET / HTTP/1.1\r\n"...)
 	line, rest, ok := cutLine(text)
 	if !ok {
 		return errHead
@@ -88,6 +98,14 @@ func (h *requestHead) parse(text []byte) error {
 	}
 	h.lean = append(h.lean, "\r\n"...)
 	return nil
+}
+
+// reset forgets a request.
+func (h *requestHead) reset() {
+	*h = requestHead{
+		wantExtensions: h.wantExtensions, wantForwarded: h.wantForwarded,
+		forwarded: h.forwarded[:0], lean: h.lean[:0],
+	}
 }
 
 // keep has the library read a header.
@@ -193,6 +211,17 @@ func (h *requestHead) parseField(line []byte) error {
 		if equalFold(name, "Sec-WebSocket-Protocol") {
 			h.keep("Sec-WebSocket-Protocol", value)
 		}
+	case len("Sec-WebSocket-Extensions"):
+		if h.wantExtensions && equalFold(name, "Sec-WebSocket-Extensions") {
+			return h.setExtensions(value)
+		}
+	case len("X-Forwarded-For"):
+		if h.wantForwarded && equalFold(name, "X-Forwarded-For") {
+			if len(h.forwarded) > 0 {
+				h.forwarded = append(h.forwarded, ", "...) // one list, in the order of the headers
+			}
+			h.forwarded = append(h.forwarded, value...)
+		}
 	}
 	return nil
 }
@@ -205,6 +234,15 @@ func (h *requestHead) setHost(value []byte) error {
 		h.host = value
 	}
 	return h.keepOnce(seenHost, "Host", value)
+}
+
+// setExtensions reads one of the headers; the offers of all of them are one list.
+func (h *requestHead) setExtensions(value []byte) error {
+	answer, err := answerExtensions(value)
+	if h.deflate == deflateDeclined {
+		h.deflate = answer
+	}
+	return err
 }
 
 func (h *requestHead) keepOnce(bit uint8, name string, value []byte) error {

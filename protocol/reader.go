@@ -12,13 +12,19 @@ type Limits struct {
 	MaxMessage   int  // bytes of one message, over all its fragments
 	MaxFragments int  // data frames of one message
 	AllowBinary  bool // else a binary message ends with 1003 as soon as its header is read
+
+	// Inflater is set for connections that negotiated permessage-deflate, and nil for all others: a loop has two Limits
+	// that differ in it. MaxMessage then bounds both the bytes of a message on the wire and what they inflate to.
+	Inflater *Inflater
 }
 
 // Event is what a peer said: a whole message, or a control frame. An Op of [ws.OpContinuation] (the zero Event)
 // means that the bytes given so far hold no whole one.
 type Event struct {
-	Op      ws.OpCode
-	Payload []byte // unmasked; valid until the next call of Next, and only while the bytes given to Next are
+	Op ws.OpCode
+	// Payload is unmasked and inflated. It is valid until the next call of Next, of any Reader with the same Inflater,
+	// and only while the bytes given to Next are.
+	Payload []byte
 }
 
 // None reports that more bytes are needed.
@@ -44,6 +50,7 @@ type partial struct {
 	read    int64     // payload bytes of the frame that have arrived
 
 	op        ws.OpCode // of the unfinished message; OpContinuation when there is none
+	deflated  bool      // it is compressed
 	message   []byte    // its payload so far, unmasked
 	validated int       // bytes of it known to be whole UTF-8 runes
 	fragments int
@@ -92,7 +99,10 @@ func (r *Reader) Next(data []byte, lim *Limits) (ev Event, used int, err error) 
 		if p.read < p.frame.Length {
 			return Event{}, used, nil
 		}
-		ev, done := p.endFrame()
+		ev, done, err := p.endFrame(lim)
+		if err != nil {
+			return Event{}, used, err
+		}
 		if p.op == ws.OpContinuation { // no message is open, and no frame
 			r.partial = nil
 		}
@@ -105,7 +115,7 @@ func (r *Reader) Next(data []byte, lim *Limits) (ev Event, used int, err error) 
 
 // wholeFrame is the fast path: an unfragmented frame that lies whole in data. used is 0 when it does not apply.
 func wholeFrame(data []byte, lim *Limits) (Event, int, error) {
-	h, n, err := parseHeader(data)
+	h, n, err := parseHeader(data, lim)
 	if err != nil || n == 0 {
 		return Event{}, 0, err
 	}
@@ -118,6 +128,11 @@ func wholeFrame(data []byte, lim *Limits) (Event, int, error) {
 	end := n + int(h.Length)
 	payload := data[n:end:end]
 	ws.Cipher(payload, h.Mask, 0)
+	if isDeflated(h) {
+		if payload, err = lim.Inflater.inflate(payload, lim.MaxMessage); err != nil {
+			return Event{}, end, err
+		}
+	}
 	if h.OpCode == ws.OpText && !utf8.Valid(payload) {
 		return Event{}, end, ErrUTF8
 	}
@@ -128,7 +143,7 @@ func wholeFrame(data []byte, lim *Limits) (Event, int, error) {
 func (p *partial) takeHeader(data []byte, lim *Limits) (int, error) {
 	had := p.headLen
 	p.headLen += copy(p.header[had:], data)
-	h, n, err := parseHeader(p.header[:p.headLen])
+	h, n, err := parseHeader(p.header[:p.headLen], lim)
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +157,7 @@ func (p *partial) takeHeader(data []byte, lim *Limits) (int, error) {
 	if h.OpCode.IsData() {
 		p.fragments++
 		if h.OpCode != ws.OpContinuation {
-			p.op = h.OpCode
+			p.op, p.deflated = h.OpCode, isDeflated(h)
 		}
 	}
 	return n - had, nil
@@ -159,26 +174,34 @@ func (p *partial) takePayload(data []byte) (int, error) {
 		return n, nil
 	}
 	p.message = append(p.message, part...)
-	if p.op == ws.OpText && !p.validUTF8(p.frame.Fin && p.read == p.frame.Length) {
+	if p.op == ws.OpText && !p.deflated && !p.validUTF8(p.frame.Fin && p.read == p.frame.Length) {
 		return n, ErrUTF8
 	}
 	return n, nil
 }
 
 // endFrame closes the frame whose payload is complete; done reports that an event came out of it.
-func (p *partial) endFrame() (ev Event, done bool) {
+func (p *partial) endFrame(lim *Limits) (ev Event, done bool, err error) {
 	p.inFrame, p.headLen = false, 0
 	if p.frame.OpCode.IsControl() {
 		ev = Event{p.frame.OpCode, p.control}
 		p.control = nil
-		return ev, true
+		return ev, true, nil
 	}
 	if !p.frame.Fin {
-		return Event{}, false
+		return Event{}, false, nil
 	}
 	ev = Event{p.op, p.message}
+	if p.deflated {
+		if ev.Payload, err = lim.Inflater.inflate(p.message, lim.MaxMessage); err != nil {
+			return Event{}, false, err
+		}
+		if p.op == ws.OpText && !utf8.Valid(ev.Payload) {
+			return Event{}, false, ErrUTF8
+		}
+	}
 	p.op = ws.OpContinuation // and so Next forgets p
-	return ev, true
+	return ev, true, nil
 }
 
 // validUTF8 checks the part of the message that it has not seen yet, failing as soon as no continuation could make
@@ -203,9 +226,17 @@ func (p *partial) validUTF8(last bool) bool {
 	return true
 }
 
+// isDeflated reports whether h begins a compressed message.
+func isDeflated(h ws.Header) bool { return h.Rsv == rsv1>>4 }
+
+// allowDeflated reports whether it may: RSV1 is for the first frame of a message (RFC 7692 section 6).
+func (lim *Limits) allowDeflated(h ws.Header) bool {
+	return isDeflated(h) && lim.Inflater != nil && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary)
+}
+
 // parseHeader reads a frame header (RFC 6455 section 5.2). n is 0 while data is too short for it. It is the slice
 // form of ws.ReadHeader, which wants an io.Reader and allocates.
-func parseHeader(data []byte) (h ws.Header, n int, err error) {
+func parseHeader(data []byte, lim *Limits) (h ws.Header, n int, err error) {
 	if len(data) < 2 {
 		return h, 0, nil
 	}
@@ -216,7 +247,7 @@ func parseHeader(data []byte) (h ws.Header, n int, err error) {
 	length := data[1] & 0x7f
 	// What two bytes are enough to refuse is refused now: the rest may never come.
 	switch {
-	case h.Rsv != 0:
+	case h.Rsv != 0 && !lim.allowDeflated(h):
 		return h, 0, ErrReservedBits
 	case h.OpCode.IsReserved():
 		return h, 0, ErrReservedOpCode

@@ -14,6 +14,10 @@ type UpgradeConfig struct {
 	// loopback origin itself. Requests without an Origin do not come from a page and are always allowed.
 	AllowOrigins []string
 	Loopback     bool
+	// Deflate accepts permessage-deflate (RFC 7692) when it is offered; else extensions are not looked at.
+	Deflate bool
+	// TrustForwarded keeps X-Forwarded-For, for [ClientAddr] to judge; else it is not looked at.
+	TrustForwarded bool
 	// DemoURL is named in the answer to people who open the port in a browser. May be empty.
 	DemoURL string
 }
@@ -22,6 +26,10 @@ type UpgradeConfig struct {
 type Request struct {
 	User        string // of ?user=: a label, nothing more
 	Subprotocol bool   // [Subprotocol] was offered, and so answered
+	Deflate     bool   // permessage-deflate was offered and accepted: see [Limits.Inflater] and [Frame.Deflated]
+
+	// ForwardedFor is X-Forwarded-For, several headers joined into one list, as whoever sent it says.
+	ForwardedFor string
 }
 
 // Upgrader answers opening handshakes (RFC 6455 section 4.2). One per loop: its memory is reused. Not safe for
@@ -58,7 +66,7 @@ func (c *headConn) Write(p []byte) (int, error) {
 
 // NewUpgrader returns an Upgrader for one loop.
 func NewUpgrader(cfg UpgradeConfig) *Upgrader {
-	u := &Upgrader{cfg: cfg}
+	u := &Upgrader{cfg: cfg, in: requestHead{wantExtensions: cfg.Deflate, wantForwarded: cfg.TrustForwarded}}
 	u.lib = ws.Upgrader{
 		ProtocolCustom: u.chooseProtocol,
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
@@ -68,7 +76,7 @@ func NewUpgrader(cfg UpgradeConfig) *Upgrader {
 			case !u.originAllowed():
 				return nil, errOrigin
 			}
-			return nil, nil
+			return u.in.deflate.header(), nil
 		},
 	}
 	return u
@@ -79,7 +87,8 @@ func NewUpgrader(cfg UpgradeConfig) *Upgrader {
 func (u *Upgrader) Upgrade(dst, head []byte) ([]byte, *Request, *Refusal) {
 	u.req = Request{}
 	out, err := u.upgrade(dst, head)
-	u.conn, u.in = headConn{}, requestHead{lean: u.in.lean}
+	u.conn = headConn{}
+	u.in.reset()
 	if err != nil {
 		return dst, nil, u.refusal(err)
 	}
@@ -93,6 +102,8 @@ func (u *Upgrader) upgrade(dst, head []byte) (out []byte, err error) {
 	if u.req.User, err = userOf(u.in.query); err != nil {
 		return nil, err
 	}
+	u.req.Deflate = u.in.deflate != deflateDeclined
+	u.req.ForwardedFor = string(u.in.forwarded)
 	u.conn = headConn{head: u.in.lean, out: dst}
 	_, err = u.lib.Upgrade(&u.conn)
 	return u.conn.out, err

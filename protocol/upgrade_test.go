@@ -442,11 +442,12 @@ func FuzzUpgrade(f *testing.F) {
 		request("GET http://gate.example:8080/ws HTTP/1.1"), request("GET http://[::1]:80 HTTP/1.1", "Origin: http://[::1]:80"),
 		request("Origin: null"), request("Origin: http://localhost:1", "+X-A: caf\xe9"), request("X-Folded: a\r\n b"),
 		request("Content-Length: 0"), request("Transfer-Encoding: chunked"), request("Sec-WebSocket-Protocol: a, carillon.v1"),
-		"PRI * HTTP/2.0\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\n", request("Sec-WebSocket-Extensions: a; b=\"c\\\"\", permessage-deflate; server_max_window_bits=15"),
+		request("X-Forwarded-For: 192.0.2.1", "+X-Forwarded-For: 192.0.2.2"),
 	} {
 		f.Add([]byte(head))
 	}
-	u := NewUpgrader(UpgradeConfig{Loopback: true})
+	u := NewUpgrader(UpgradeConfig{Loopback: true, Deflate: true, TrustForwarded: true})
 	f.Fuzz(func(t *testing.T, head []byte) {
 		before := bytes.Clone(head)
 		out, got, refusal := u.Upgrade(nil, head)
@@ -489,6 +490,13 @@ func FuzzUpgrade(f *testing.F) {
 		}
 		if user := req.URL.Query().Get("user"); !strings.Contains(req.URL.RawQuery, ";") && user != got.User {
 			t.Errorf("Upgrade(%q) has user %q, net/http %q", head, got.User, user)
+		}
+		if offered := strings.Contains(strings.Join(req.Header.Values("Sec-WebSocket-Extensions"), ","), "permessage-deflate"); got.Deflate && !offered ||
+			got.Deflate != bytes.Contains(out, []byte("\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover")) {
+			t.Errorf("Upgrade(%q) has deflate %t, offered %t, and answers %q", head, got.Deflate, offered, out)
+		}
+		if list := strings.Join(req.Header.Values("X-Forwarded-For"), ", "); strings.TrimLeft(list, ", ") != strings.TrimLeft(got.ForwardedFor, ", ") {
+			t.Errorf("Upgrade(%q) has forwarded for %q, net/http %q", head, got.ForwardedFor, list)
 		}
 		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), req)
 		if err != nil || res.StatusCode != http.StatusSwitchingProtocols ||

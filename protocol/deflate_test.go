@@ -1,0 +1,306 @@
+package protocol
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/coder/websocket"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
+)
+
+// notificationText is about n bytes of the JSON that applications send: keys that repeat, values that do not.
+func notificationText(n int) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i := 0; b.Len() < n; i++ {
+		fmt.Fprintf(&b, `{"id":"%08x","type":"comment","title":"New reply %d","read":false,"at":%d},`, i*2654435761, i, 1767225600000+i*7919)
+	}
+	return strings.TrimSuffix(b.String(), ",") + "]"
+}
+
+// noise is n bytes of ASCII, of the most random kind that JSON leaves as they are.
+func noise(n int) string {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, 0, n)
+	for len(b) < n {
+		if c := byte(' ' + rnd.IntN('~'-' ')); c != '"' && c != '\\' {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// inflated reads a frame to a client with gobwas/ws and wsflate.
+func inflated(t testing.TB, framed []byte) (payload []byte, wasDeflated bool) {
+	t.Helper()
+	h, err := ws.ReadHeader(bytes.NewReader(framed))
+	if err != nil || !h.Fin || h.OpCode != ws.OpText || h.Masked || ws.HeaderSize(h)+int(h.Length) != len(framed) {
+		t.Fatalf("gobwas/ws reads %.20x as %+v, %v, want one text frame", framed, h, err)
+	}
+	f := ws.Frame{Header: h, Payload: framed[ws.HeaderSize(h):]}
+	wasDeflated, err = wsflate.IsCompressed(f.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !wasDeflated {
+		return f.Payload, false
+	}
+	if f, err = wsflate.DecompressFrame(f); err != nil {
+		t.Fatalf("wsflate reads %.20x: %v", framed, err)
+	}
+	return f.Payload, true
+}
+
+func TestFrameDeflated(t *testing.T) {
+	overhead := len(`{"type":"notification","channel":"c","data":"","timestamp":1}`)
+	for _, tc := range []struct {
+		name string
+		data string
+		want bool // compressed
+	}{
+		{"empty", "", false},
+		{"short", "hello", false},
+		{"one byte below the threshold", strings.Repeat("x", minDeflate-1-overhead), false},
+		{"at the threshold", strings.Repeat("x", minDeflate-overhead), true},
+		{"header shrinks from 4 bytes to 2", strings.Repeat("x", 1000), true},
+		{"header shrinks from 10 bytes to 4", strings.Repeat("notifications:user:42 ", 5000), true},
+		{"JSON of 1 KiB", notificationText(1 << 10), true},
+		{"JSON of 64 KiB", notificationText(64 << 10), true},
+		{"JSON of 256 KiB", notificationText(256 << 10), true},
+		{"UTF-8", strings.Repeat("κόσμε 🔔", 100), true},
+		{"noise", noise(100_000), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f, _ := NewNotification("c", tc.data, 1)
+			before := bytes.Clone(f.Bytes())
+			got := f.Deflated()
+			payload, isDeflated := inflated(t, got)
+			if want, _ := inflated(t, before); !bytes.Equal(payload, want) {
+				t.Errorf("Deflated of %d bytes inflates to %.50q, want %.50q", f.Len(), payload, want)
+			}
+			if isDeflated != tc.want || isDeflated && len(got) >= f.Len() {
+				t.Errorf("Deflated of %d bytes = %d bytes, compressed %t, want %t", f.Len(), len(got), isDeflated, tc.want)
+			}
+			if cap(got) != len(got) {
+				t.Errorf("the deflated frame of %d bytes has capacity %d", len(got), cap(got))
+			}
+			if !bytes.Equal(f.Bytes(), before) || !isDeflated && &got[0] != &f.Bytes()[0] {
+				t.Error("Deflated changed the frame, or copied what it did not compress")
+			}
+			if again := f.Deflated(); &again[0] != &got[0] {
+				t.Error("Deflated was made twice")
+			}
+		})
+	}
+}
+
+// Bytes that do not shrink go as they are, not copied: no JSON is like that, but the rule must hold.
+func TestFrameDeflatedNotSmaller(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{minDeflate, 1000, 70_000} {
+		payload := make([]byte, n)
+		for i := range payload {
+			payload[i] = byte(rnd.Uint32())
+		}
+		f := &Frame{bytes: append(appendHeader(nil, ws.OpText, n), payload...)}
+		if got := f.Deflated(); &got[0] != &f.Bytes()[0] || len(got) != f.Len() {
+			t.Errorf("Deflated of %d random bytes = %d bytes, want the frame's own %d", n, len(got), f.Len())
+		}
+	}
+}
+
+// What a backlog keeps may be the rest of a frame: it is left alone.
+func TestFrameOfDeflated(t *testing.T) {
+	long, _ := NewNotification("c", strings.Repeat("x", 1000), 1)
+	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.Deflated(), {}} {
+		f := FrameOf(framed)
+		if got := f.Deflated(); !bytes.Equal(got, framed) {
+			t.Errorf("FrameOf(%.20x).Deflated() = %.20x, want the same", framed, got)
+		}
+	}
+}
+
+// The second form costs a frame one word until it is asked for.
+func TestFrameSize(t *testing.T) {
+	var f Frame
+	if got, want := unsafe.Sizeof(f), unsafe.Sizeof(f.bytes)+unsafe.Sizeof(f.channel)+unsafe.Sizeof(uintptr(0)); got != want {
+		t.Errorf("a Frame has %d bytes, want %d", got, want)
+	}
+}
+
+// Loops that ask at the same time get one and the same form.
+func TestFrameDeflatedShared(t *testing.T) {
+	data := notificationText(2000)
+	for range 200 {
+		f, _ := NewNotification("c", data, 1)
+		var start, done sync.WaitGroup
+		var got [8][]byte
+		start.Add(1)
+		for i := range got {
+			done.Go(func() {
+				start.Wait()
+				got[i] = f.Deflated()
+			})
+		}
+		start.Done()
+		done.Wait()
+		for _, b := range got {
+			if &b[0] != &got[0][0] || len(b) != len(got[0]) || len(b) >= f.Len() {
+				t.Fatalf("Deflated gives %d bytes here and %d there, in different places", len(b), len(got[0]))
+			}
+		}
+		if payload, isDeflated := inflated(t, got[0]); !isDeflated || !bytes.Equal(payload, f.Bytes()[4:]) {
+			t.Fatalf("Deflated inflates to %.50q, want %.50q", payload, f.Bytes()[4:])
+		}
+	}
+	deflaters.mu.Lock()
+	defer deflaters.mu.Unlock()
+	for _, d := range deflaters.free {
+		if cap(d.out) > keepDeflated {
+			t.Errorf("the pool keeps a buffer of %d bytes", cap(d.out))
+		}
+	}
+}
+
+func TestFrameDeflatedAllocs(t *testing.T) {
+	f, _ := NewNotification("c", notificationText(1000), 1)
+	f.Deflated()
+	if got := testing.AllocsPerRun(100, func() { f.Deflated() }); got != 0 {
+		t.Errorf("asking again allocates %v times, want 0", got)
+	}
+	short, _ := NewNotification("c", "short", 1)
+	if got := testing.AllocsPerRun(100, func() { short.Deflated() }); got != 0 {
+		t.Errorf("asking for a short frame allocates %v times, want 0", got)
+	}
+	framed := f.Bytes()
+	got := testing.AllocsPerRun(100, func() {
+		f := Frame{bytes: framed}
+		f.Deflated()
+	})
+	if got > 3 { // the frame, the record of its second form, and that
+		t.Errorf("compressing a frame allocates %v times, want at most 3", got)
+	}
+}
+
+// A client that is not ours reads what we compress, and we what it does, whatever it offers.
+func TestDeflateCoder(t *testing.T) {
+	for _, mode := range []websocket.CompressionMode{websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover} {
+		ours, theirs := net.Pipe()
+		served := make(chan error, 1)
+		go func() { served <- echo(ours) }()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		dial := func(context.Context, string, string) (net.Conn, error) { return theirs, nil }
+		c, res, err := websocket.Dial(ctx, "ws://gate.example/ws", &websocket.DialOptions{
+			HTTPClient:           &http.Client{Transport: &http.Transport{DialContext: dial}},
+			CompressionMode:      mode,
+			CompressionThreshold: 1,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get("Sec-WebSocket-Extensions"); !strings.Contains(got, "permessage-deflate") {
+			t.Fatalf("the answer has extensions %q", got)
+		}
+		c.SetReadLimit(1 << 20)
+		for _, data := range []string{"short", notificationText(300), notificationText(300), notificationText(20_000), "", strings.Repeat("🔔", 5000)} {
+			if err := c.Write(ctx, websocket.MessageText, []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := c.Read(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := AppendMessage(nil, &Message{Type: MessageNotification, Channel: "c", Data: data, Timestamp: 1})
+			if !bytes.Equal(got, want) {
+				t.Fatalf("the client reads %.100q, want %.100q", got, want)
+			}
+		}
+		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// echo is a gateway for one connection: it answers each message with a notification that carries it.
+func echo(conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	buf := make([]byte, 64<<10)
+	var in []byte
+	for HeadLen(in, 0) == 0 {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return err
+		}
+		in = append(in, buf[:n]...)
+	}
+	out, req, refusal := NewUpgrader(UpgradeConfig{Deflate: true}).Upgrade(nil, in)
+	if refusal != nil || !req.Deflate {
+		return fmt.Errorf("refused: %+v, or deflate not accepted: %+v", refusal, req)
+	}
+	var r Reader
+	lim := Limits{MaxMessage: 1 << 20, Inflater: new(Inflater)}
+	for {
+		if _, err := conn.Write(out); err != nil {
+			return err
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			return err
+		}
+		out = out[:0]
+		for data := buf[:n]; len(data) > 0; {
+			ev, used, err := r.Next(data, &lim)
+			if err != nil {
+				return err
+			}
+			data = data[used:]
+			switch {
+			case ev.None():
+			case ev.Op == ws.OpText:
+				f, _ := NewNotification("c", string(ev.Payload), 1)
+				out = append(out, f.Deflated()...)
+			case ev.Op == ws.OpClose:
+				_, err = conn.Write(AppendCloseFrame(out, PeerClose(ws.StatusNormalClosure)))
+				return err
+			}
+		}
+	}
+}
+
+// BenchmarkDeflated: once is what a publication costs when its first compressed connection comes, again what every
+// other one costs.
+func BenchmarkDeflated(b *testing.B) {
+	for _, n := range []int{256, 1024, 4096, 65536} {
+		f, _ := NewNotification("user:42", notificationText(n), 1_767_225_600_000)
+		b.Run(fmt.Sprintf("once/payload=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(f.Len()))
+			b.ReportAllocs()
+			size := 0
+			for b.Loop() {
+				one := Frame{bytes: f.bytes}
+				size = len(one.Deflated())
+			}
+			b.ReportMetric(100*float64(size)/float64(f.Len()), "%size")
+		})
+		b.Run(fmt.Sprintf("again/payload=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				f.Deflated()
+			}
+		})
+	}
+}
