@@ -1,0 +1,112 @@
+package identity
+
+import "bytes"
+
+// Sources says where a token may stand besides the headers Sec-WebSocket-Protocol and Authorization.
+type Sources struct {
+	Cookie string // name of a cookie; "": none
+	Query  bool   // ?token=, which proxies write into their logs
+}
+
+// Headers are values of a request's headers, without the names, and its query string without the question mark. A
+// header that is absent is nil.
+type Headers struct {
+	Subprotocols  []byte // Sec-WebSocket-Protocol
+	Authorization []byte
+	Cookie        []byte
+	Query         []byte
+}
+
+// Token returns the token of a request, or nil: a part of the header, not copied. The first place that has one
+// counts, be it good or bad, and no other is tried:
+//
+//  1. Sec-WebSocket-Protocol: carillon.v1, bearer.<token>, all that a page can set
+//  2. Authorization: Bearer <token>
+//  3. the cookie, if one is named: a browser sends it unasked, so it stands behind what a client gave on purpose, and
+//     is only as safe as the check of the Origin header
+//  4. ?token=<token>, if allowed
+func (s Sources) Token(h Headers) []byte {
+	if token := FromSubprotocols(h.Subprotocols); token != nil {
+		return token
+	}
+	if token := FromAuthorization(h.Authorization); token != nil {
+		return token
+	}
+	if token := FromCookie(h.Cookie, s.Cookie); token != nil {
+		return token
+	}
+	if s.Query {
+		return FromQuery(h.Query)
+	}
+	return nil
+}
+
+const bearerProtocol = "bearer."
+
+// FromSubprotocols finds the token in a list of sub-protocols: the first item that is "bearer." and something. All
+// letters of a token may stand in a sub-protocol's name. The item is not to be answered. The token is a part of value.
+func FromSubprotocols(value []byte) []byte {
+	for item := range bytes.SplitSeq(value, []byte(",")) {
+		token, ok := bytes.CutPrefix(trimSpace(item), []byte(bearerProtocol))
+		if ok && len(token) > 0 {
+			return token
+		}
+	}
+	return nil
+}
+
+// FromAuthorization finds the token in the value of an Authorization header of the scheme Bearer, in any case (RFC
+// 6750 section 2.1, RFC 9110 section 11.1). The token is a part of value.
+func FromAuthorization(value []byte) []byte {
+	const scheme = "bearer"
+	value = trimSpace(value)
+	if len(value) <= len(scheme) || value[len(scheme)] != ' ' {
+		return nil
+	}
+	for i := range len(scheme) {
+		if value[i]|0x20 != scheme[i] { // all of them are letters
+			return nil
+		}
+	}
+	return orNil(trimSpace(value[len(scheme):]))
+}
+
+// FromCookie finds the value of the cookie called name, which is compared to the letter (RFC 6265 section 4.2). The
+// first of several counts: it has the longest path. Quotes around it are taken off. The token is a part of value.
+func FromCookie(value []byte, name string) []byte {
+	if name == "" {
+		return nil
+	}
+	for pair := range bytes.SplitSeq(value, []byte(";")) {
+		key, token, ok := bytes.Cut(trimSpace(pair), []byte("="))
+		if !ok || string(key) != name {
+			continue
+		}
+		if n := len(token); n >= 2 && token[0] == '"' && token[n-1] == '"' {
+			token = token[1 : n-1]
+		}
+		return orNil(token)
+	}
+	return nil
+}
+
+// FromQuery finds the first parameter token in a query string. Nothing is unescaped: no letter of a token needs it.
+// The token is a part of query.
+func FromQuery(query []byte) []byte {
+	for pair := range bytes.SplitSeq(query, []byte("&")) {
+		if token, ok := bytes.CutPrefix(pair, []byte("token=")); ok {
+			return orNil(token)
+		}
+	}
+	return nil
+}
+
+// trimSpace takes off the white space that may stand around a field value (RFC 9110 section 5.5).
+func trimSpace(value []byte) []byte { return bytes.Trim(value, " \t") }
+
+func orNil(token []byte) []byte {
+	if len(token) == 0 {
+		return nil
+	}
+	return token
+}

@@ -1,0 +1,277 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+const (
+	defaultRefresh = 15 * time.Minute
+	fetchTimeout   = 10 * time.Second
+	minRefreshGap  = 10 * time.Second // between two sets, however many unknown keys are seen: the attacker chooses these
+	minRetry       = time.Second      // after a failure, doubled up to maxRetry
+	maxRetry       = time.Minute
+	maxSetBytes    = 1 << 20
+)
+
+// Stats counts what a Verifier's key set went through.
+type Stats struct {
+	Keys        int       // keys in force
+	Refreshed   time.Time // when they were fetched; zero: never
+	Refreshes   uint64    // sets that were fetched
+	Failures    uint64    // fetches that failed; the old set stayed in force
+	UnknownKeys uint64    // tokens that named a key we did not have
+}
+
+// keySet is a JWKS (RFC 7517 section 5) that is fetched again and again. keyfunc reads its keys; its own client is
+// not used, because its lookups wait for the network when a key is unknown.
+type keySet struct {
+	// Fixed at creation.
+	url    string
+	client *http.Client
+	every  time.Duration
+	gap    time.Duration // minRefreshGap, but for tests
+	log    *slog.Logger
+	ask    chan struct{} // one place: an unknown key was seen since the last fetch began
+
+	// Atomic.
+	current   atomic.Pointer[keys] // nil: never fetched
+	refreshes atomic.Uint64
+	failures  atomic.Uint64
+	unknown   atomic.Uint64
+}
+
+// keys is one set, never changed after it is made.
+type keys struct {
+	named   map[keyName]*publicKey
+	lone    map[string]*publicKey // by algorithm: the key that a token without kid means; nil if there are several
+	count   int
+	fetched time.Time
+}
+
+// keyName has the algorithm, because keys of different kinds may share a kid (RFC 7517 section 4.5).
+type keyName struct{ alg, kid string }
+
+func newKeySet(cfg *Config) (*keySet, error) {
+	at, err := url.Parse(cfg.JWKSURL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("key set: %w", err)
+	case at.Host == "" || at.Scheme != "https" && at.Scheme != "http":
+		return nil, fmt.Errorf("key set: %s is not an https URL", at.Redacted())
+	case !cfg.InsecureJWKS && !trusted(at):
+		return nil, fmt.Errorf("key set: %s is plain http: who can change it on its way makes every token; use https", at.Redacted())
+	}
+	s := &keySet{url: cfg.JWKSURL, every: cfg.JWKSRefresh, gap: minRefreshGap, log: cfg.Log, ask: make(chan struct{}, 1)}
+	if s.every == 0 {
+		s.every = defaultRefresh
+	}
+	if s.every < minRefreshGap {
+		return nil, fmt.Errorf("key set: a refresh every %v: at least %v are needed", s.every, minRefreshGap)
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	client := http.Client{}
+	if cfg.Client != nil {
+		client = *cfg.Client
+	}
+	if client.Timeout == 0 {
+		client.Timeout = fetchTimeout
+	}
+	client.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		switch {
+		case len(via) >= 5:
+			return errors.New("over 5 redirects")
+		case !cfg.InsecureJWKS && !trusted(req.URL):
+			return errors.New("redirect to plain http")
+		}
+		return nil
+	}
+	s.client = &client
+	return s, nil
+}
+
+// trusted reports whether nobody on the way can change what a URL answers.
+func trusted(at *url.URL) bool {
+	return at.Scheme == "https" || protocol.IsLoopbackHost(at.Hostname())
+}
+
+// find returns the key of a token, from memory. When it is not there, a new set is asked for.
+func (s *keySet) find(alg, kid string, named bool) (any, error) {
+	if set := s.current.Load(); set != nil {
+		key, there := set.named[keyName{alg, kid}]
+		if !named {
+			key, there = set.lone[alg]
+		}
+		switch {
+		case key != nil:
+			return key.key, nil
+		case there:
+			return nil, errNoKeyID
+		}
+	}
+	s.unknown.Add(1)
+	select {
+	case s.ask <- struct{}{}:
+	default: // already asked
+	}
+	return nil, ErrUnknownKey
+}
+
+// run fetches the set at once, then every s.every and when an unknown key was seen, but never two within s.gap;
+// after a failure it tries again with a growing delay.
+func (s *keySet) run(ctx context.Context) error {
+	for failed := 0; ; {
+		select {
+		case <-s.ask: // this fetch answers it
+		default:
+		}
+		err := s.refresh(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			failed = 0
+			if !rest(ctx, s.gap, nil) || !rest(ctx, jitter(s.every-s.gap), s.ask) {
+				return nil
+			}
+			continue
+		}
+		wait := jitter(min(minRetry<<min(failed, 10), maxRetry))
+		failed++
+		s.log.Warn("token keys not refreshed; those that are known stay in force", "err", err, "retry", wait)
+		if !rest(ctx, wait, nil) {
+			return nil
+		}
+	}
+}
+
+// rest waits, until it is asked at most, and reports whether to go on.
+func rest(ctx context.Context, wait time.Duration, ask <-chan struct{}) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ask:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// jitter spreads what many gateways do at the same time: it returns 3/4 to 5/4 of d.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
+
+// refresh fetches the set once. Must not run on the loop: it may block.
+func (s *keySet) refresh(ctx context.Context) error {
+	set, skipped, err := s.fetch(ctx)
+	if err != nil {
+		s.failures.Add(1)
+		return err
+	}
+	s.current.Store(set)
+	s.refreshes.Add(1)
+	s.log.Debug("token keys refreshed", "keys", set.count, "skipped", skipped)
+	return nil
+}
+
+func (s *keySet) fetch(ctx context.Context) (set *keys, skipped int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, http.NoBody)
+	if err != nil {
+		return nil, 0, err
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	res, err := s.client.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = res.Body.Close() }() // it was only read
+	if res.StatusCode != http.StatusOK {
+		return nil, 0, fmt.Errorf("key set: status %d", res.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxSetBytes+1))
+	if err != nil {
+		return nil, 0, fmt.Errorf("key set: %w", err)
+	}
+	if len(body) > maxSetBytes {
+		return nil, 0, errors.New("key set: over 1 MiB")
+	}
+	return parseKeys(body)
+}
+
+// parseKeys reads a set. Keys that are not for us are passed over, as RFC 7517 section 5 wants it; a set without any
+// that is, is taken for a mistake.
+func parseKeys(body []byte) (set *keys, skipped int, err error) {
+	var doc struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, 0, fmt.Errorf("key set: %w", err)
+	}
+	set = &keys{named: map[keyName]*publicKey{}, lone: map[string]*publicKey{}, fetched: time.Now()}
+	for _, text := range doc.Keys {
+		kid, key := parseKey(text)
+		if key == nil {
+			skipped++
+			continue
+		}
+		set.count++
+		if kid != "" {
+			set.named[keyName{key.alg, kid}] = key
+		}
+		if _, other := set.lone[key.alg]; other {
+			set.lone[key.alg] = nil
+		} else {
+			set.lone[key.alg] = key
+		}
+	}
+	if set.count == 0 {
+		return nil, skipped, fmt.Errorf("key set: none of its %d keys is an RSA, ECDSA P-256 or Ed25519 public key for signatures", skipped)
+	}
+	return set, skipped, nil
+}
+
+// parseKey reads a JWK, and returns nil if it is not a public key for signatures with one of our algorithms. A secret
+// or a private key that is published is nobody's secret any more.
+func parseKey(text []byte) (kid string, key *publicKey) {
+	parsed, err := keyfunc.NewJWKJSON(text)
+	if err != nil {
+		return "", nil
+	}
+	all, err := parsed.Storage().KeyReadAll(context.Background()) // a list in memory
+	if err != nil || len(all) != 1 {
+		return "", nil
+	}
+	about := all[0].Marshal()
+	key, err = newPublicKey(all[0].Key())
+	switch {
+	case err != nil:
+		return "", nil
+	case about.USE != "" && about.USE != "sig":
+		return "", nil
+	case about.ALG != "" && string(about.ALG) != key.alg:
+		return "", nil
+	}
+	return about.KID, key
+}
+
+func (s *keySet) stats() Stats {
+	stats := Stats{Refreshes: s.refreshes.Load(), Failures: s.failures.Load(), UnknownKeys: s.unknown.Load()}
+	if set := s.current.Load(); set != nil {
+		stats.Keys, stats.Refreshed = set.count, set.fetched
+	}
+	return stats
+}
