@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
@@ -168,5 +167,3 @@ func cutLine(text []byte) (line, rest []byte, ok bool) {
 	}
 	return text[:at], text[at+2:], true
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

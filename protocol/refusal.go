@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/gobwas/ws"
 )
@@ -40,11 +41,11 @@ func AppendRefusal(dst []byte, r *Refusal) []byte {
 		h.Set("Allow", http.MethodGet)
 	}
 	if r.RetryAfter > 0 {
-		h.Set("Retry-After", itoa(r.RetryAfter))
+		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))
 	}
-	h.Set("Content-Length", itoa(len(r.Body)+1))
+	h.Set("Content-Length", strconv.Itoa(len(r.Body)+1))
 	out := bytes.NewBuffer(dst)
-	out.WriteString("HTTP/1.1 " + itoa(r.Status) + " " + http.StatusText(r.Status) + "\r\n")
+	out.WriteString("HTTP/1.1 " + strconv.Itoa(r.Status) + " " + http.StatusText(r.Status) + "\r\n")
 	_ = h.Write(out) // a bytes.Buffer does not fail
 	out.WriteString("\r\n" + r.Body + "\n")
 	return out.Bytes()

@@ -44,8 +44,7 @@ type connFlags uint8
 const (
 	flagPinged connFlags = 1 << iota // a ping was sent after seen
 	flagWatched
-	flagUpgraded // it was open once
-	flagDoomed   // on the list of those to be ended
+	flagDoomed // on the list of those to be ended
 )
 
 // connExt is what a connection needs while something is unfinished.

@@ -71,7 +71,7 @@ type loop struct {
 type doomed struct {
 	c     *conn
 	err   *protocol.CloseError // nil: the socket is broken, close it
-	label string
+	label string               // why, for the metric, when err is nil
 }
 
 func newLoop(id int, srv *Server) *loop {
@@ -208,7 +208,7 @@ func (lp *loop) expireTimers(deadline int64) bool {
 func (lp *loop) doom(c *conn, err *protocol.CloseError) {
 	if c.flags&flagDoomed == 0 {
 		c.flags |= flagDoomed
-		lp.doomed = append(lp.doomed, doomed{c, err, err.Label})
+		lp.doomed = append(lp.doomed, doomed{c: c, err: err})
 	}
 }
 
@@ -217,7 +217,7 @@ func (lp *loop) doom(c *conn, err *protocol.CloseError) {
 // Runs on the loop.
 func (lp *loop) kill(c *conn, label string) {
 	c.flags |= flagDoomed
-	lp.doomed = append(lp.doomed, doomed{c, nil, label})
+	lp.doomed = append(lp.doomed, doomed{c: c, label: label})
 }
 
 // reap ends the doomed. No walk over subscribers may be half-way through a slice of the index.
