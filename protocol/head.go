@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 )
 
 // headEnd ends a request head (RFC 9112 section 2.1).
@@ -44,10 +45,13 @@ type requestHead struct {
 	deflate deflateAnswer
 	// forwarded is X-Forwarded-For. The memory is kept for the next request.
 	forwarded []byte
+	// credentials are the headers in which a token may stand.
+	credentials Credentials
 
 	// What to look for beside the handshake itself. Fixed at creation.
-	wantExtensions bool
-	wantForwarded  bool
+	wantExtensions  bool
+	wantForwarded   bool
+	wantCredentials bool
 
 	// lean is the head without what the library does not read: a browser sends a dozen such headers, and it would
 	// bring each name into canonical form. The memory is kept for the next request.
@@ -61,6 +65,7 @@ const (
 	seenUpgrade
 	seenKey
 	seenVersion
+	seenAuthorization
 	seenConnection // with the option upgrade; it is a list and may come in parts (RFC 9110 section 5.3)
 )
 
@@ -103,7 +108,7 @@ func (h *requestHead) parse(text []byte) error {
 // reset forgets a request.
 func (h *requestHead) reset() {
 	*h = requestHead{
-		wantExtensions: h.wantExtensions, wantForwarded: h.wantForwarded,
+		wantExtensions: h.wantExtensions, wantForwarded: h.wantForwarded, wantCredentials: h.wantCredentials,
 		forwarded: h.forwarded[:0], lean: h.lean[:0],
 	}
 }
@@ -174,10 +179,13 @@ func (h *requestHead) parseField(line []byte) error {
 		if equalFold(name, "Host") {
 			return h.setHost(value)
 		}
-	case len("Origin"):
+	case len("Origin"): // and of Cookie
 		if equalFold(name, "Origin") {
 			h.origin = value
 			return h.once(seenOrigin)
+		}
+		if h.wantCredentials && equalFold(name, "Cookie") {
+			extend(&h.credentials.Cookie, value, "; ")
 		}
 	case len("Upgrade"):
 		if equalFold(name, "Upgrade") {
@@ -190,6 +198,11 @@ func (h *requestHead) parseField(line []byte) error {
 					h.seen |= seenConnection
 				}
 			}
+		}
+	case len("Authorization"):
+		if h.wantCredentials && equalFold(name, "Authorization") {
+			h.credentials.Authorization = value
+			return h.once(seenAuthorization)
 		}
 	case len("Content-Length"):
 		if equalFold(name, "Content-Length") && string(value) != "0" {
@@ -210,6 +223,9 @@ func (h *requestHead) parseField(line []byte) error {
 	case len("Sec-WebSocket-Protocol"):
 		if equalFold(name, "Sec-WebSocket-Protocol") {
 			h.keep("Sec-WebSocket-Protocol", value)
+			if h.wantCredentials {
+				extend(&h.credentials.Subprotocols, value, ", ")
+			}
 		}
 	case len("Sec-WebSocket-Extensions"):
 		if h.wantExtensions && equalFold(name, "Sec-WebSocket-Extensions") {
@@ -243,6 +259,16 @@ func (h *requestHead) setExtensions(value []byte) error {
 		h.deflate = answer
 	}
 	return err
+}
+
+// extend makes one list of a header that came in several parts, in their order. list is a part of the request head until
+// there is a second one.
+func extend(list *[]byte, value []byte, separator string) {
+	if *list == nil {
+		*list = value
+		return
+	}
+	*list = slices.Concat(*list, []byte(separator), value)
 }
 
 func (h *requestHead) keepOnce(bit uint8, name string, value []byte) error {

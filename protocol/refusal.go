@@ -24,6 +24,13 @@ var (
 	RefuseLineLong = &Refusal{Status: http.StatusRequestURITooLong, Reason: "head_too_large", Body: "The request line is too long."}
 	RefuseFull     = &Refusal{Status: http.StatusServiceUnavailable, Reason: "full", Body: "This gateway is at its limit of connections.", RetryAfter: 5}
 	RefuseDraining = &Refusal{Status: http.StatusServiceUnavailable, Reason: "draining", Body: "This gateway is shutting down.", RetryAfter: 1}
+	RefuseAddress  = &Refusal{Status: http.StatusTooManyRequests, Reason: "address", Body: "Too many connections from this address.", RetryAfter: 5}
+	RefuseRate     = &Refusal{Status: http.StatusServiceUnavailable, Reason: "accept_rate", Body: "Too many clients connect at the same time.", RetryAfter: 1}
+	RefuseProxy    = &Refusal{Status: http.StatusBadRequest, Reason: "bad_proxy_header", Body: "A PROXY protocol header is expected here."}
+	RefuseNoToken  = &Refusal{Status: http.StatusUnauthorized, Reason: "no_token", Body: "A token is needed."}
+	RefuseToken    = &Refusal{Status: http.StatusUnauthorized, Reason: "bad_token", Body: "The token is not valid."}
+	RefuseExpired  = &Refusal{Status: http.StatusUnauthorized, Reason: "token_expired", Body: "The token has expired."}
+	RefuseKey      = &Refusal{Status: http.StatusServiceUnavailable, Reason: "token_not_yet", Body: "The token cannot be judged yet.", RetryAfter: 5}
 	RefuseInternal = &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Body: "The gateway failed on this request."}
 )
 
@@ -39,6 +46,8 @@ func AppendRefusal(dst []byte, r *Refusal) []byte {
 		h.Set("Sec-WebSocket-Version", "13")
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodGet)
+	case http.StatusUnauthorized: // RFC 9110 section 15.5.2, RFC 6750 section 3
+		h.Set("WWW-Authenticate", `Bearer realm="carillon"`)
 	}
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))

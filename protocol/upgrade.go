@@ -18,6 +18,8 @@ type UpgradeConfig struct {
 	Deflate bool
 	// TrustForwarded keeps X-Forwarded-For, for [ClientAddr] to judge; else it is not looked at.
 	TrustForwarded bool
+	// Credentials keeps where a token may stand; else it is not looked at.
+	Credentials bool
 	// DemoURL is named in the answer to people who open the port in a browser. May be empty.
 	DemoURL string
 }
@@ -30,6 +32,18 @@ type Request struct {
 
 	// ForwardedFor is X-Forwarded-For, several headers joined into one list, as whoever sent it says.
 	ForwardedFor string
+
+	// Credentials are where a token may stand, as the client sent it; nil unless they are looked for.
+	Credentials *Credentials
+}
+
+// Credentials are the parts of a request in which a token may stand; one that is absent is nil. Several headers of
+// Subprotocols or Cookie are one list.
+type Credentials struct {
+	Subprotocols  []byte // Sec-WebSocket-Protocol
+	Authorization []byte
+	Cookie        []byte
+	Query         []byte // without the question mark
 }
 
 // Upgrader answers opening handshakes (RFC 6455 section 4.2). One per loop: its memory is reused. Not safe for
@@ -40,6 +54,8 @@ type Upgrader struct {
 	conn headConn
 	req  Request     // the answer of the last Upgrade
 	in   requestHead // the request being read
+
+	credentials Credentials // of the last Upgrade
 }
 
 // headConn gives the library exactly one request head to read, and takes its answer.
@@ -66,7 +82,9 @@ func (c *headConn) Write(p []byte) (int, error) {
 
 // NewUpgrader returns an Upgrader for one loop.
 func NewUpgrader(cfg UpgradeConfig) *Upgrader {
-	u := &Upgrader{cfg: cfg, in: requestHead{wantExtensions: cfg.Deflate, wantForwarded: cfg.TrustForwarded}}
+	u := &Upgrader{cfg: cfg, in: requestHead{
+		wantExtensions: cfg.Deflate, wantForwarded: cfg.TrustForwarded, wantCredentials: cfg.Credentials,
+	}}
 	u.lib = ws.Upgrader{
 		ProtocolCustom: u.chooseProtocol,
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
@@ -83,7 +101,8 @@ func NewUpgrader(cfg UpgradeConfig) *Upgrader {
 }
 
 // Upgrade reads one whole request head, blank line included, and appends the 101 response to dst. When the request
-// is refused, nothing is appended. The Request is valid until the next call; head is not kept.
+// is refused, nothing is appended. The Request is valid until the next call, and its Credentials are parts of head,
+// which is not kept.
 func (u *Upgrader) Upgrade(dst, head []byte) ([]byte, *Request, *Refusal) {
 	u.req = Request{}
 	out, err := u.upgrade(dst, head)
@@ -104,6 +123,11 @@ func (u *Upgrader) upgrade(dst, head []byte) (out []byte, err error) {
 	}
 	u.req.Deflate = u.in.deflate != deflateDeclined
 	u.req.ForwardedFor = string(u.in.forwarded)
+	if u.cfg.Credentials {
+		u.credentials = u.in.credentials
+		u.credentials.Query = u.in.query
+		u.req.Credentials = &u.credentials
+	}
 	u.conn = headConn{head: u.in.lean, out: dst}
 	_, err = u.lib.Upgrade(&u.conn)
 	return u.conn.out, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/gateway/identity"
+	"github.com/carillon-ws/carillon/protocol"
 )
 
 func Example() {
@@ -15,7 +16,7 @@ func Example() {
 	secret := filepath.Join(dir, "secret")
 	_ = os.WriteFile(secret, []byte("a secret of at least 32 random bytes"), 0o600)
 
-	// What the application does, or: gateway token -sub 42 -channels 'user:{sub},org:7:*' -jwt-secret-file secret
+	// What the application does, or: gateway token -key secret -sub 42 -channels "user:{sub},org:7:*"
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	key, err := identity.ReadSigningKey(secret)
 	if err != nil {
@@ -35,7 +36,7 @@ func Example() {
 		return
 	}
 	header := []byte("carillon.v1, bearer." + token)
-	id, err := verifier.Verify(identity.Sources{}.Token(identity.Headers{Subprotocols: header}), now)
+	id, err := verifier.Verify(identity.Sources{}.Token(protocol.Credentials{Subprotocols: header}), now)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,6 +1,10 @@
 package identity
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
 
 // Sources says where a token may stand besides the headers Sec-WebSocket-Protocol and Authorization.
 type Sources struct {
@@ -8,16 +12,7 @@ type Sources struct {
 	Query  bool   // ?token=, which proxies write into their logs
 }
 
-// Headers are values of a request's headers, without the names, and its query string without the question mark. A
-// header that is absent is nil.
-type Headers struct {
-	Subprotocols  []byte // Sec-WebSocket-Protocol
-	Authorization []byte
-	Cookie        []byte
-	Query         []byte
-}
-
-// Token returns the token of a request, or nil: a part of the header, not copied. The first place that has one
+// Token returns the token of a request, or nil: a part of c, not copied. The first place that has one
 // counts, be it good or bad, and no other is tried:
 //
 //  1. Sec-WebSocket-Protocol: carillon.v1, bearer.<token>, all that a page can set
@@ -25,18 +20,18 @@ type Headers struct {
 //  3. the cookie, if one is named: a browser sends it unasked, so it stands behind what a client gave on purpose, and
 //     is only as safe as the check of the Origin header
 //  4. ?token=<token>, if allowed
-func (s Sources) Token(h Headers) []byte {
-	if token := FromSubprotocols(h.Subprotocols); token != nil {
+func (s Sources) Token(c protocol.Credentials) []byte {
+	if token := FromSubprotocols(c.Subprotocols); token != nil {
 		return token
 	}
-	if token := FromAuthorization(h.Authorization); token != nil {
+	if token := FromAuthorization(c.Authorization); token != nil {
 		return token
 	}
-	if token := FromCookie(h.Cookie, s.Cookie); token != nil {
+	if token := FromCookie(c.Cookie, s.Cookie); token != nil {
 		return token
 	}
 	if s.Query {
-		return FromQuery(h.Query)
+		return FromQuery(c.Query)
 	}
 	return nil
 }
