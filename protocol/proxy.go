@@ -158,7 +158,7 @@ func parseProxyV2(buf []byte) (addr netip.AddrPort, n int, err error) {
 // ends the walk at the proxy that vouches for nobody. Trusted prefixes of IPv4 are written as such, not inside IPv6.
 func ClientAddr(peer netip.Addr, forwardedFor string, trusted []netip.Prefix) netip.Addr {
 	addr := peer.Unmap()
-	for isTrusted(addr, trusted) {
+	for IsTrusted(addr, trusted) {
 		rest, entry := "", forwardedFor
 		if at := strings.LastIndexByte(forwardedFor, ','); at >= 0 {
 			rest, entry = forwardedFor[:at], forwardedFor[at+1:]
@@ -172,7 +172,8 @@ func ClientAddr(peer netip.Addr, forwardedFor string, trusted []netip.Prefix) ne
 	return addr
 }
 
-func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
+// IsTrusted reports whether an address is in one of the networks that are believed.
+func IsTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	for _, prefix := range trusted {
 		if prefix.Contains(addr) {
 			return true

@@ -24,6 +24,19 @@ func newClientIDs() clientIDs {
 	return clientIDs{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
+// The inverse of idSpread modulo 2^64 (Newton's iteration; TestClientIDs checks it).
+const idGather = 0xf1de83e19937733d
+
+// key returns the key of a client id; ok is false if the id is none of this process's.
+func (ids clientIDs) key(id string) (key uint64, ok bool) {
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return 0, false
+	}
+	key = (binary.BigEndian.Uint64(u[8:]) ^ ids.mask) * idGather & (1<<62 - 1)
+	return key, ids.of(key) == u.String()
+}
+
 // of returns the client id of a key. Keys must be below 2^62: the two highest bits are the UUID's variant.
 func (ids clientIDs) of(key uint64) string {
 	var u uuid.UUID

@@ -2,12 +2,18 @@ package server
 
 import "github.com/carillon-ws/carillon/protocol"
 
-// command carries out one message from a client. Whatever is wrong with it, the connection stays and is told.
+// command carries out one message from a client, if it came within its rate. Whatever is wrong with it, the connection
+// stays and is told.
 //
 // Runs on the loop.
-func (lp *loop) command(c *conn, msg []byte) {
+func (lp *loop) command(c *conn, msg []byte, within bool) {
 	cmd, err := lp.decoder.Decode(msg)
-	if err != nil {
+	switch {
+	case !within:
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
+		return
+	case err != nil:
+		lp.charge(c, lp.cfg.MessageBurst/malformedPart)
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
 		return
 	}
@@ -31,14 +37,18 @@ func (lp *loop) command(c *conn, msg []byte) {
 	case protocol.CommandPing:
 		lp.answer(&protocol.Message{Type: protocol.MessagePong, ID: cmd.ID})
 	case protocol.CommandAuth:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
+		lp.auth(c, cmd)
 	}
 }
 
-// subscribe acknowledges a subscription that exists already, and counts it once.
+// subscribe acknowledges a subscription that exists already, and counts it once. The right to it is checked anew.
 //
 // Runs on the loop.
 func (lp *loop) subscribe(c *conn, id []byte, name string) {
+	if !lp.may(c, name) {
+		lp.refuseCommand(id, name, protocol.ErrorForbidden, "the token does not allow this channel")
+		return
+	}
 	m := member{c.fd, c.slot}
 	if int(c.count) >= lp.cfg.MaxChannels && !lp.index.Subscribed(c.subs, name) {
 		lp.refuseCommand(id, name, protocol.ErrorTooManyChannels, "this connection has all the channels it may have")

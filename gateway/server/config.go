@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -29,13 +31,18 @@ type Config struct {
 	Loops int    // event loops; default: one a CPU, MaxLoops at most
 
 	MaxConnections   int           // default: what the open-file limit allows
+	MaxPerAddress    int           // connections of one address, or of 64 bits of IPv6; 0: any number
+	MaxAccepts       int           // sockets a second that may become connections; 0: any number
 	MaxMessage       int           // bytes of one message from a client; default 64 KiB
 	MaxFragments     int           // frames of one message; default 128
 	MaxChannels      int           // subscriptions of one connection; default 1,000
+	MessageRate      int           // messages, pings and pongs a second from one connection, in the long run; 0: any number
+	MessageBurst     int           // of them at once; default 20 times MessageRate
 	HandshakeTimeout time.Duration // default 10 s
 	MessageTimeout   time.Duration // from an unfinished message's first byte; default 30 s
 	PingInterval     time.Duration // after this long without a byte a ping is sent; 0: never
 	PongTimeout      time.Duration // after this much longer the connection ends; default: PingInterval
+	Heartbeat        time.Duration // a message at least this often, for clients that cannot see pings; 0: none
 
 	MaxBacklog      int           // bytes not yet taken by one socket; default 1 MiB
 	MaxBacklogAge   time.Duration // without a byte being taken; default 30 s
@@ -45,6 +52,13 @@ type Config struct {
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
 
 	Drain time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
+
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For, or PROXY protocol header, is believed
+	ProxyProtocol  bool           // they send a PROXY protocol header before anything else
+
+	Verifier        *identity.Verifier // of tokens; nil: nobody is asked for one
+	TokenSources    identity.Sources
+	PersonalChannel string // subscribed for each client, {sub} filled in; empty: none
 
 	Upgrade  protocol.UpgradeConfig
 	Interest *fanout.Interest // required
@@ -56,7 +70,15 @@ const (
 	lingerFor    = 2 * time.Second
 	maxLinger    = 256 << 10 // bytes read and thrown away while a connection lingers
 	retryWindow  = 5 * time.Second
+	maxBurst     = math.MaxUint16 / 2        // twice it is counted in a uint16
+	minHeartbeat = 2 * time.Second           // the wheel turns once a second
 	stopPatience = lingerFor + 3*time.Second // beyond it what is left is cut
+)
+
+// Bounds of a Config.
+const (
+	MaxCount     = math.MaxUint16 / 2 // of MaxChannels and MessageBurst: a record counts twice as many in 16 bits
+	MinHeartbeat = 2 * time.Second    // the timing wheel turns once a second
 )
 
 func (cfg *Config) setDefaults() error {
@@ -72,8 +94,12 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.MaxMessage, 64<<10)
 	setDefault(&cfg.MaxFragments, 128)
 	setDefault(&cfg.MaxChannels, 1000)
-	if cfg.MaxChannels > math.MaxUint16 {
-		return fmt.Errorf("%d channels a connection: at most %d are possible", cfg.MaxChannels, math.MaxUint16)
+	setDefault(&cfg.MessageBurst, 20*cfg.MessageRate)
+	if most := max(cfg.MaxChannels, cfg.MessageBurst); most > MaxCount {
+		return fmt.Errorf("%d channels or messages of one connection: at most %d are possible", most, MaxCount)
+	}
+	if cfg.Heartbeat != 0 && cfg.Heartbeat < MinHeartbeat {
+		return fmt.Errorf("a heartbeat every %s: at most one in %s is possible", cfg.Heartbeat, MinHeartbeat)
 	}
 	setDefault(&cfg.HandshakeTimeout, 10*time.Second)
 	setDefault(&cfg.MessageTimeout, 30*time.Second)
@@ -85,6 +111,8 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.MaxMailbox, 64<<20)
 	setDefault(&cfg.SendBuffer, 64<<10)
 	setDefault(&cfg.Log, slog.Default())
+	cfg.Upgrade.Credentials = cfg.Verifier != nil
+	cfg.Upgrade.TrustForwarded = len(cfg.TrustedProxies) > 0
 	return cfg.budgetFiles()
 }
 

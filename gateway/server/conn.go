@@ -1,9 +1,12 @@
 package server
 
 import (
+	"net/netip"
+
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -28,15 +31,19 @@ type conn struct {
 	key  uint64 // distinguishes it from every other connection of the process; the clientId is made of it
 
 	// Owned by the loop.
-	ext   *connExt // what few connections need; nil for an idle one
-	subs  fanout.Subscriptions
-	count uint16 // channels subscribed to
-	state connState
-	flags connFlags
-	seen  uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
-	next  uint32 // timing wheel: the list of its slot, by record; 0 is none
-	prev  uint32
-	due   uint32 // second at which the wheel looks at it; 0: it is not on the wheel
+	ext     *connExt           // what few connections need; nil for an idle one
+	who     *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
+	address *address           // that it counts for; nil while there is no limit
+	subs    fanout.Subscriptions
+	count   uint16 // channels subscribed to
+	spent   uint16 // of its burst of messages, at the second seen
+	state   connState
+	flags   connFlags
+	beat    uint8  // which message heartbeat was the last, modulo 256
+	seen    uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
+	next    uint32 // timing wheel: the list of its slot, by record; 0 is none
+	prev    uint32
+	due     uint32 // second at which the wheel looks at it; 0: it is not on the wheel
 }
 
 type connFlags uint8
@@ -44,12 +51,14 @@ type connFlags uint8
 const (
 	flagPinged connFlags = 1 << iota // a ping was sent after seen
 	flagWatched
-	flagDoomed // on the list of those to be ended
+	flagDoomed  // on the list of those to be ended
+	flagProxied // opening: a PROXY protocol header must come first
 )
 
 // connExt is what a connection needs while something is unfinished.
 type connExt struct {
-	in        []byte // opening: the request head so far
+	in        []byte     // opening: the request head so far
+	via       netip.Addr // opening: the proxy that the PROXY protocol header names
 	reader    protocol.Reader
 	midSince  uint32 // second at which the unfinished message began
 	backlog   backlog

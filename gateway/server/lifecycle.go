@@ -3,58 +3,12 @@ package server
 import (
 	"time"
 
-	"github.com/gobwas/ws"
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
 )
-
-// accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
-//
-// Runs on the loop.
-func (lp *loop) accept(gc gnet.Conn) gnet.Action {
-	lp.n.accepted.Add(1)
-	sockets := lp.srv.sockets.Add(1)
-	over := sockets - int64(lp.cfg.MaxConnections)
-	if over > int64(lp.srv.lingerRoom) {
-		lp.n.refused.add(protocol.RefuseFull.Reason, 1)
-		return gnet.Close
-	}
-	c := lp.conns.take()
-	c.gc, c.fd, c.key = gc, int32(gc.Fd()), keys.Add(1)
-	c.state, c.seen = stateOpening, lp.now()
-	gc.SetContext(c)
-	lp.n.sockets.Add(1)
-	lp.current = c // gnet is inside OnOpen: it must not be closed under it
-	switch {
-	case lp.srv.draining.Load():
-		lp.refuse(c, protocol.RefuseDraining)
-	case over > 0:
-		lp.refuse(c, protocol.RefuseFull)
-	default:
-		lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lp.cfg.HandshakeTimeout))
-	}
-	lp.reap()
-	lp.current = nil
-	if c.state == stateDead {
-		return gnet.Close
-	}
-	return gnet.None
-}
-
-// refuse answers a request that does not become a connection.
-//
-// Runs on the loop.
-func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
-	lp.n.refused.add(r.Reason, 1)
-	lp.out = protocol.AppendRefusal(lp.out[:0], r)
-	lp.beginClosing(c)
-	lp.write(c, lp.out)
-	lp.out = lp.out[:0]
-	lp.finishIfFlushed(c)
-}
 
 // startClose ends a connection with a close frame: it hears nothing more, what waits for it is sent (unless it is
 // too slow for that), then the close frame, then the end of the stream.
@@ -100,8 +54,6 @@ const (
 	notSentLow  = 16 << 10         // TCP_NOTSENT_LOWAT in bytes: what waits beyond it waits in our backlog
 	userTimeout = 30 * time.Second // TCP_USER_TIMEOUT: a peer that acknowledges nothing for so long is gone
 )
-
-var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
 
 // beginClosing enters the last state but one.
 func (lp *loop) beginClosing(c *conn) {
@@ -160,6 +112,9 @@ func (lp *loop) gone(c *conn) {
 	if c.ext != nil && !c.ext.backlog.empty() {
 		lp.unbusy(c)
 	}
+	if c.address != nil {
+		lp.srv.addresses.put(c.address)
+	}
 	lp.wheel.remove(&lp.conns, c)
 	lp.conns.put(c)
 	lp.n.sockets.Add(-1)
@@ -212,46 +167,20 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 			return
 		}
 	}
+	if lp.cfg.Verifier != nil && look(lp.expiry(c)) {
+		lp.doom(c, protocol.ErrTokenExpired)
+		return
+	}
 	if lp.cfg.PingInterval > 0 {
 		if lp.heartbeat(c, look) {
 			return
 		}
 	}
+	if lp.cfg.Heartbeat > 0 {
+		lp.beat(c, look)
+	}
 	if next != 0 {
 		lp.wheel.schedule(&lp.conns, c, next)
-	}
-}
-
-// heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
-// received proves life. It reports whether the connection was ended.
-func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
-	ping := lp.pingAt(c)
-	pong := ping + seconds(lp.cfg.PongTimeout)
-	if c.flags&flagPinged != 0 {
-		if look(pong) {
-			lp.doom(c, protocol.ErrHeartbeatMissed)
-			return true
-		}
-		return false
-	}
-	if look(ping) {
-		c.flags |= flagPinged
-		lp.write(c, pingFrame)
-		look(max(pong, lp.now()+seconds(lp.cfg.PongTimeout)))
-	}
-	return false
-}
-
-// pingAt is the second at which a connection is pinged if it stays silent: up to a quarter of the interval early, by
-// its key, so that connections that came together are not pinged together for ever after.
-func (lp *loop) pingAt(c *conn) uint32 {
-	interval := seconds(lp.cfg.PingInterval)
-	return c.seen + interval - uint32(c.key%uint64(interval/4+1))
-}
-
-func (lp *loop) firstHeartbeat(c *conn) {
-	if lp.cfg.PingInterval > 0 {
-		lp.wheel.schedule(&lp.conns, c, lp.pingAt(c))
 	}
 }
 

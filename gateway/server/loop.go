@@ -53,6 +53,8 @@ type loop struct {
 	wake     selfWake
 	drain    drainState
 	observe  func(ns int64) // n.latency.observe, bound once
+	pong     []byte         // the message heartbeat of second pongAt
+	pongAt   uint32
 
 	boot struct { // Owned by the goroutine of OnBoot, then by that of OnTick.
 		engine gnet.Engine

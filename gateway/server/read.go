@@ -6,6 +6,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -35,10 +36,26 @@ func (lp *loop) read(c *conn, data []byte) {
 func (lp *loop) readHead(c *conn, data []byte) {
 	head := data
 	seen := 0
-	if c.ext != nil {
+	if c.ext != nil && c.ext.in != nil {
 		seen = len(c.ext.in)
 		c.ext.in = append(c.ext.in, data...)
 		head = c.ext.in
+	}
+	if c.flags&flagProxied != 0 {
+		rest, refusal := lp.readProxyHeader(c, head)
+		switch {
+		case refusal != nil:
+			lp.refuse(c, refusal)
+			return
+		case rest == nil:
+			lp.keepHead(c, data)
+			return
+		}
+		head, seen = rest, 0
+		if c.ext != nil && c.ext.in != nil {
+			c.ext.in = rest
+		}
+		data = rest
 	}
 	n := protocol.HeadLen(head, seen)
 	switch {
@@ -46,23 +63,36 @@ func (lp *loop) readHead(c *conn, data []byte) {
 		lp.refuse(c, refusalOfLong(head))
 		return
 	case n == 0:
-		if c.ext == nil {
-			c.more().in = append([]byte(nil), data...)
-		}
+		lp.keepHead(c, data)
 		return
 	}
 	out, req, refusal := lp.upgrader.Upgrade(lp.out, head[:n])
+	if refusal == nil {
+		refusal = lp.countForwarded(c, req)
+	}
 	if refusal != nil {
 		lp.refuse(c, refusal)
 		return
 	}
+	who, err := lp.identify(req)
+	if err != nil {
+		lp.refuseToken(c, out, req.Subprotocol, err)
+		return
+	}
 	lp.out = out
 	rest := head[n:]
-	if c.ext != nil {
-		c.ext.in = nil
-	}
-	lp.open(c, req)
+	c.ext = nil
+	lp.open(c, who)
 	lp.readFrames(c, rest)
+}
+
+// keepHead keeps the first bytes of a request head that is not whole; those that follow are kept as they come.
+//
+// Runs on the loop.
+func (lp *loop) keepHead(c *conn, data []byte) {
+	if e := c.more(); e.in == nil {
+		e.in = append([]byte(nil), data...)
+	}
 }
 
 func refusalOfLong(head []byte) *protocol.Refusal {
@@ -75,15 +105,24 @@ func refusalOfLong(head []byte) *protocol.Refusal {
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
 //
 // Runs on the loop.
-func (lp *loop) open(c *conn, req *protocol.Request) {
+func (lp *loop) open(c *conn, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
-	c.state, c.seen = stateOpen, lp.now()
+	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
 	lp.n.connections.Add(1)
-	lp.firstHeartbeat(c)
-	lp.answer(&protocol.Message{
-		Type: protocol.MessageConnected, ClientID: lp.srv.ids.of(c.key), UserID: req.User,
-	})
+	lp.startBeat(c)
+	lp.expireOpen(c, c.seen) // nothing is overdue: it schedules what will be
+	connected := protocol.Message{
+		Type: protocol.MessageConnected, ClientID: lp.srv.ids.of(c.key), HeartbeatMs: lp.cfg.Heartbeat.Milliseconds(),
+	}
+	if who != nil {
+		connected.UserID = who.User
+	}
+	if lp.cfg.Verifier != nil {
+		connected.ExpiresAt = who.Expires.UnixMilli()
+	}
+	lp.answer(&connected)
+	lp.subscribePersonal(c)
 }
 
 // answer appends a message to what the connection at hand is told.
@@ -99,7 +138,9 @@ func (lp *loop) answer(m *protocol.Message) {
 // Runs on the loop.
 func (lp *loop) readFrames(c *conn, data []byte) {
 	if len(data) > 0 {
-		c.seen = lp.now()
+		now := lp.now()
+		lp.refill(c, now)
+		c.seen = now
 		c.flags &^= flagPinged
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
@@ -147,11 +188,15 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 //
 // Runs on the loop.
 func (lp *loop) handle(c *conn, ev protocol.Event) {
+	within := lp.charge(c, 1)
 	switch ev.Op {
 	case ws.OpText:
 		lp.n.commands.Add(1)
-		lp.command(c, ev.Payload)
+		lp.command(c, ev.Payload, within)
 	case ws.OpPing:
+		if !within {
+			return // RFC 6455 section 5.5.2 wants each ping answered; a flood is not
+		}
 		lp.out = protocol.AppendControlFrame(lp.out, ws.OpPong, ev.Payload)
 	case ws.OpPong: // proof of life, noted already
 	case ws.OpClose:

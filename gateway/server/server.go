@@ -24,12 +24,15 @@ type Server struct {
 	watcher    *watcher
 	ids        clientIDs
 	lingerRoom int
+	addresses  *addresses // nil: no limit
 
 	// Atomic.
 	sockets  atomic.Int64 // accepted and not yet closed, on all loops
 	draining atomic.Bool
 	stopping atomic.Bool
 	restarts atomic.Uint64
+	warned   atomic.Uint32 // second of the last line about refused newcomers
+	pace     pace
 
 	ready chan struct{} // closed when every loop listens
 }
@@ -49,7 +52,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts),
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))

@@ -1,0 +1,142 @@
+package server
+
+import (
+	"net/netip"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
+//
+// Runs on the loop.
+func (lp *loop) accept(gc gnet.Conn) gnet.Action {
+	lp.n.accepted.Add(1)
+	over := lp.srv.sockets.Add(1) - int64(lp.cfg.MaxConnections)
+	if over > int64(lp.srv.lingerRoom) {
+		lp.countRefusal(protocol.RefuseFull)
+		return gnet.Close
+	}
+	c := lp.conns.take()
+	c.gc, c.fd, c.key = gc, int32(gc.Fd()), keys.Add(1)
+	c.state, c.seen = stateOpening, lp.now()
+	gc.SetContext(c)
+	lp.n.sockets.Add(1)
+	lp.current = c // gnet is inside OnOpen: it must not be closed under it
+	if r := lp.admit(c, over > 0); r != nil {
+		lp.refuse(c, r)
+	} else {
+		lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lp.cfg.HandshakeTimeout))
+	}
+	lp.reap()
+	lp.current = nil
+	if c.state == stateDead {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
+// admit decides whether a socket may ask to become a connection.
+//
+// Runs on the loop.
+func (lp *loop) admit(c *conn, full bool) *protocol.Refusal {
+	switch {
+	case lp.srv.draining.Load():
+		return protocol.RefuseDraining
+	case full:
+		return protocol.RefuseFull
+	case !lp.srv.pace.take():
+		return protocol.RefuseRate
+	case !lp.knowsAddresses():
+		return nil
+	}
+	peer := peerAddr(c.gc)
+	if !protocol.IsTrusted(peer, lp.cfg.TrustedProxies) {
+		return lp.countAddress(c, peer)
+	}
+	// Whom the proxy speaks for comes with the first bytes.
+	if lp.cfg.ProxyProtocol {
+		c.flags |= flagProxied
+	}
+	return nil
+}
+
+// knowsAddresses reports whether anything depends on where a connection comes from.
+func (lp *loop) knowsAddresses() bool {
+	return lp.srv.addresses != nil || len(lp.cfg.TrustedProxies) > 0
+}
+
+// countAddress holds a connection against the limit of its address.
+//
+// Runs on the loop.
+func (lp *loop) countAddress(c *conn, addr netip.Addr) *protocol.Refusal {
+	if lp.srv.addresses == nil || c.address != nil {
+		return nil
+	}
+	if c.address = lp.srv.addresses.take(addr); c.address == nil {
+		return protocol.RefuseAddress
+	}
+	return nil
+}
+
+// readProxyHeader takes the PROXY protocol header off what a trusted proxy sent. rest is nil while the header is not
+// whole; the refusal is for one that is none.
+//
+// Runs on the loop.
+func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *protocol.Refusal) {
+	from, n, err := protocol.ParseProxyHeader(data)
+	switch {
+	case err != nil:
+		return nil, protocol.RefuseProxy
+	case n == 0:
+		return nil, nil
+	}
+	c.flags &^= flagProxied
+	if addr := from.Addr(); addr.IsValid() {
+		if !protocol.IsTrusted(addr, lp.cfg.TrustedProxies) {
+			return data[n:], lp.countAddress(c, addr)
+		}
+		c.more().via = addr // a proxy before the proxy: X-Forwarded-For says more
+	}
+	return data[n:], nil
+}
+
+// countForwarded holds a connection that came through trusted proxies against the limit of the address that they
+// name.
+//
+// Runs on the loop.
+func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal {
+	if lp.srv.addresses == nil || c.address != nil {
+		return nil
+	}
+	via := peerAddr(c.gc)
+	if c.ext != nil && c.ext.via.IsValid() {
+		via = c.ext.via
+	}
+	return lp.countAddress(c, protocol.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
+}
+
+// refuse answers a request that does not become a connection.
+//
+// Runs on the loop.
+func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
+	lp.countRefusal(r)
+	lp.out = protocol.AppendRefusal(lp.out[:0], r)
+	lp.beginClosing(c)
+	lp.write(c, lp.out)
+	lp.out = lp.out[:0]
+	lp.finishIfFlushed(c)
+}
+
+// countRefusal counts a refusal, and says once a second that limits are met.
+func (lp *loop) countRefusal(r *protocol.Refusal) {
+	lp.n.refused.add(r.Reason, 1)
+	switch r {
+	case protocol.RefuseFull, protocol.RefuseRate, protocol.RefuseAddress:
+		now := lp.now()
+		if last := lp.srv.warned.Load(); last != now && lp.srv.warned.CompareAndSwap(last, now) {
+			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load(), "limit", lp.cfg.MaxConnections)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
+
+// heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
+// received proves life. It reports whether the connection was ended.
+func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
+	ping := lp.pingAt(c)
+	pong := ping + seconds(lp.cfg.PongTimeout)
+	if c.flags&flagPinged != 0 {
+		if look(pong) {
+			lp.doom(c, protocol.ErrHeartbeatMissed)
+			return true
+		}
+		return false
+	}
+	if look(ping) {
+		c.flags |= flagPinged
+		lp.write(c, pingFrame)
+		look(max(pong, lp.now()+seconds(lp.cfg.PongTimeout)))
+	}
+	return false
+}
+
+// pingAt is the second at which a connection is pinged if it stays silent: up to a quarter of the interval early, by
+// its key, so that connections that came together are not pinged together for ever after.
+func (lp *loop) pingAt(c *conn) uint32 {
+	interval := seconds(lp.cfg.PingInterval)
+	return c.seen + interval - uint32(c.key%uint64(interval/4+1))
+}
+
+// beat sends the message heartbeat when a new one is due: a pong that nobody asked for. A page cannot see pings, so
+// this is how it finds out that the gateway is gone. It is sent whatever else is, at a time of the interval that the
+// connection's key decides, but for connections with a backlog: something is on its way to them already.
+//
+// Runs on the loop.
+func (lp *loop) beat(c *conn, look func(uint32) bool) {
+	every := beatEvery(lp.cfg.Heartbeat)
+	phase := uint32(c.key % uint64(every))
+	number := (lp.now() + phase) / every
+	if uint8(number) != c.beat {
+		c.beat = uint8(number)
+		if !lp.busy.has(c.slot) {
+			lp.write(c, lp.beatFrame())
+		}
+	}
+	look((number+1)*every - phase)
+}
+
+// startBeat has the first heartbeat come an interval after `connected`.
+func (lp *loop) startBeat(c *conn) {
+	if lp.cfg.Heartbeat > 0 {
+		every := beatEvery(lp.cfg.Heartbeat)
+		c.beat = uint8((lp.now() + uint32(c.key%uint64(every))) / every)
+	}
+}
+
+// beatEvery is a second less than what the client was promised: the wheel turns once a second.
+func beatEvery(promised time.Duration) uint32 { return uint32(promised/time.Second) - 1 }
+
+// beatFrame encodes the heartbeat once a second.
+func (lp *loop) beatFrame() []byte {
+	if now := lp.now(); lp.pongAt != now {
+		lp.pongAt = now
+		lp.pong = protocol.AppendMessageFrame(lp.pong[:0], &protocol.Message{Type: protocol.MessagePong, Timestamp: time.Now().UnixMilli()})
+	}
+	return lp.pong
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/carillon-ws/carillon/gateway/identity"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// retryToken is how long a client whose token cannot be judged yet is sent away for at most: the key set is fetched
+// meanwhile.
+const retryToken = 5 * time.Second
+
+// identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
+//
+// Runs on the loop.
+func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err error) {
+	if lp.cfg.Verifier == nil {
+		if req.User == "" {
+			return nil, nil
+		}
+		return &identity.Identity{User: req.User}, nil
+	}
+	token := lp.cfg.TokenSources.Token(*req.Credentials)
+	if token == nil {
+		return nil, identity.ErrNoToken
+	}
+	return lp.cfg.Verifier.Verify(token, time.Now())
+}
+
+// refuseToken answers a request whose token is not good: with an HTTP status, or, to whoever offered our sub-protocol,
+// with a close code, for a page cannot read a status. out is the 101 that answers the request.
+//
+// Runs on the loop.
+func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
+	refusal, closing := protocol.RefuseToken, protocol.ErrTokenRefused
+	switch {
+	case errors.Is(err, identity.ErrNoToken):
+		refusal = protocol.RefuseNoToken
+	case errors.Is(err, identity.ErrExpired):
+		refusal, closing = protocol.RefuseExpired, protocol.ErrTokenExpired
+	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
+		refusal, closing = protocol.RefuseKey, protocol.TryAgainAfter(rand.Int64N(retryToken.Milliseconds()))
+	}
+	if !coded {
+		lp.refuse(c, refusal)
+		return
+	}
+	lp.n.refused.add(refusal.Reason, 1)
+	lp.out = protocol.AppendCloseFrame(out, closing)
+	lp.beginClosing(c)
+	lp.write(c, lp.out)
+	lp.out = lp.out[:0]
+	lp.finishIfFlushed(c)
+}
+
+// subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.
+//
+// Runs on the loop.
+func (lp *loop) subscribePersonal(c *conn) {
+	if lp.cfg.Verifier == nil || lp.cfg.PersonalChannel == "" {
+		return
+	}
+	raw := strings.ReplaceAll(lp.cfg.PersonalChannel, "{sub}", c.who.User)
+	name, err := protocol.ParseChannel(raw)
+	if err != nil {
+		lp.refuseCommand(nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
+		return
+	}
+	lp.subscribe(c, nil, name)
+}
+
+// may reports whether a connection may hear a channel. Without a verifier any may hear any.
+//
+// Runs on the loop.
+func (lp *loop) may(c *conn, channel string) bool {
+	return lp.cfg.Verifier == nil || c.who.May(channel)
+}
+
+// auth takes a new token on an open connection. The old one stays in force if it is not good.
+//
+// Runs on the loop.
+func (lp *loop) auth(c *conn, cmd *protocol.Command) {
+	if lp.cfg.Verifier == nil {
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
+		return
+	}
+	lp.charge(c, authCharge)
+	who, err := lp.cfg.Verifier.Verify(cmd.Token, time.Now())
+	switch {
+	case err != nil:
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, err.Error())
+		return
+	case who.User != c.who.User:
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
+		return
+	}
+	c.who = who
+	lp.wheel.schedule(&lp.conns, c, lp.expiry(c))
+	lp.answer(&protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
+	lp.giveUpForbidden(c)
+}
+
+// giveUpForbidden ends the subscriptions that a connection's new token does not allow, and says so.
+//
+// Runs on the loop.
+func (lp *loop) giveUpForbidden(c *conn) {
+	var forbidden []string // the list must not change while it is walked
+	lp.index.Each(c.subs, func(channel string) {
+		if !lp.may(c, channel) {
+			forbidden = append(forbidden, channel)
+		}
+	})
+	for _, channel := range forbidden {
+		lp.unsubscribe(c, nil, channel)
+		lp.refuseCommand(nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
+	}
+}
+
+// expiry is the second at which a connection's identity ends. It is worked out anew whenever it is needed: tokens go
+// by the clock on the wall, which may be set.
+//
+// Runs on the loop.
+func (lp *loop) expiry(c *conn) uint32 {
+	return lp.now() + seconds(max(0, time.Until(c.who.Expires)))
+}

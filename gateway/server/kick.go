@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// Kick says which connections are to be ended, and how. One of User and Client is given.
+type Kick struct {
+	User   string // all connections of this user, or with this label where nobody is asked for a token
+	Client string // the connection with this client id
+	Return bool   // with 1012 and a hint to come back within kickWindow; else with 4008, which a client takes as final
+}
+
+const kickWindow = time.Second
+
+// kickStep is how many connections are looked at before the loop turns to its sockets.
+const kickStep = 4096
+
+// Kick ends connections and returns how many. The error is ctx's. Must not run on the loop: it waits for all loops.
+func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
+	match := func(c *conn) bool { return c.who != nil && c.who.User == k.User }
+	if k.Client != "" {
+		key, ok := s.ids.key(k.Client)
+		if !ok {
+			return 0, nil
+		}
+		match = func(c *conn) bool { return c.key == key }
+	}
+	how := func() *protocol.CloseError { return protocol.ErrKicked }
+	if k.Return {
+		how = func() *protocol.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
+	}
+	var ended atomic.Int64
+	asked := 0
+	done := make(chan struct{}, len(s.loops))
+	for _, lp := range s.loops {
+		if lp.call(func() { lp.kick(1, match, how, &ended, done) }) {
+			asked++
+		}
+	}
+	for range asked {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return int(ended.Load()), ctx.Err()
+		}
+	}
+	return int(ended.Load()), nil
+}
+
+// kick ends the connections that match, from a slot on, a step at a time.
+//
+// Runs on the loop.
+func (lp *loop) kick(from uint32, match func(*conn) bool, how func() *protocol.CloseError, ended *atomic.Int64, done chan<- struct{}) {
+	for n := 0; from <= lp.conns.used; from++ {
+		if n++; n > kickStep {
+			lp.call(func() { lp.kick(from, match, how, ended, done) })
+			return
+		}
+		if c := lp.conns.at(from); c.state == stateOpen && c.flags&flagDoomed == 0 && match(c) {
+			ended.Add(1)
+			lp.doom(c, how())
+		}
+	}
+	done <- struct{}{}
+}
