@@ -4,6 +4,7 @@
 //	gateway [serve] [flags]         run the gateway; without -redis with an embedded Redis
 //	gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
 //	gateway publish CHANNEL DATA    send one notification
+//	gateway token -key FILE -sub ID make a token for development
 //	gateway version
 package main
 
@@ -69,6 +70,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return serve(ctx, cfg, stderr)
 	case "publish":
 		return publish(ctx, args, stdout)
+	case "token":
+		return token(args, stdout)
 	case "version":
 		if len(args) > 0 {
 			return usagef("version takes no arguments")
@@ -79,6 +82,6 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, err := parseFlags("serve", []string{"-h"}, stdout)
 		return err
 	default:
-		return usagef("unknown command %q: there are serve, demo, publish and version", name)
+		return usagef("unknown command %q: there are serve, demo, publish, token and version", name)
 	}
 }

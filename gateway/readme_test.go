@@ -30,7 +30,7 @@ func TestReadmeFlags(t *testing.T) {
 			t.Errorf("README documents -%s, which does not exist", row[1])
 			continue
 		}
-		if want := "`" + f.DefValue + "`"; f.DefValue != "" && f.DefValue != "0" && f.DefValue != "false" && row[2] != want {
+		if want := "`" + f.DefValue + "`"; hasDefault(f) && row[2] != want {
 			t.Errorf("README says that -%s defaults to %s, it is %s", row[1], row[2], want)
 		}
 	}

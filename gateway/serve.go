@@ -14,6 +14,7 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/admin"
+	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -28,6 +29,7 @@ type gateway struct {
 	server   *server.Server
 	feeder   *fanout.Feeder
 	redis    *fanout.RedisSource
+	verifier *identity.Verifier    // nil: nobody is asked for a token
 	embedded *fanout.EmbeddedRedis // nil with -redis
 	admin    *admin.Admin
 }
@@ -50,6 +52,9 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	parts.run(g.server.Run)
 	parts.run(func(ctx context.Context) error { return g.redis.Run(ctx, g.feeder) })
 	parts.run(g.admin.Run)
+	if g.verifier != nil {
+		parts.run(g.verifier.Run)
+	}
 	if cfg.demo {
 		parts.run(g.demo)
 	}
@@ -107,6 +112,13 @@ func (g *gateway) wire() (err error) {
 	if port != "0" {
 		cfg.server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
 	}
+	if cfg.authenticates() {
+		cfg.identity.Log = log
+		if g.verifier, err = identity.New(cfg.identity); err != nil {
+			return usagef("%w", err)
+		}
+		cfg.server.Verifier = g.verifier
+	}
 	cfg.server.Interest = fanout.NewInterest()
 	cfg.server.Log = log
 	if g.server, err = server.New(cfg.server); err != nil {
@@ -127,6 +139,7 @@ func (g *gateway) wire() (err error) {
 		Publish: func(ctx context.Context, channel, data string) (int64, error) {
 			return g.redis.Publish(ctx, protocol.RedisChannel(channel), data)
 		},
+		Kick:  g.server.Kick,
 		Ready: g.ready,
 		Live:  g.server.Live,
 		Log:   log,
@@ -156,12 +169,16 @@ func (g *gateway) ready() []admin.Check {
 	for _, lp := range stats.Loops {
 		open += lp.Sockets
 	}
-	return []admin.Check{
+	checks := []admin.Check{
 		{Name: "listening", OK: listening, Detail: g.server.Addr()},
 		{Name: "not draining", OK: !stats.Draining},
 		{Name: "redis subscribed", OK: g.redis.Stats().Up, Detail: g.redis.String()},
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}
+	if g.verifier != nil {
+		checks = append(checks, admin.Check{Name: "keys of tokens", OK: g.verifier.Ready()})
+	}
+	return checks
 }
 
 // demo publishes a notification every 3 s, so that there is something to see.
@@ -192,7 +209,10 @@ func (g *gateway) greet(w io.Writer) {
 		redis = "embedded at " + g.embedded.Addr() + " (for trying out: nothing survives a restart)"
 	}
 	auth := "none, so loopback only"
-	if g.cfg.insecure {
+	switch {
+	case g.verifier != nil:
+		auth = "a token for each client (gateway token -h makes one to try)"
+	case g.cfg.insecure:
 		auth = "none (-insecure): anyone who reaches the port hears any channel"
 	}
 	fmt.Fprintf(w, `

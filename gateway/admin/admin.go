@@ -26,6 +26,7 @@ type Config struct {
 	Feeder  func() fanout.FeederStats
 	Redis   func() fanout.RedisStats
 	Publish func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
+	Kick    func(context.Context, server.Kick) (ended int, err error)
 	Ready   func() []Check
 	Live    func() error
 

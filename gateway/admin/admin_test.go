@@ -27,6 +27,7 @@ func testConfig() Config {
 		Feeder:  func() fanout.FeederStats { return fanout.FeederStats{} },
 		Redis:   func() fanout.RedisStats { return fanout.RedisStats{Up: true} },
 		Publish: func(context.Context, string, string) (int64, error) { return 1, nil },
+		Kick:    func(context.Context, server.Kick) (int, error) { return 1, nil },
 		Ready:   func() []Check { return nil },
 		Live:    func() error { return nil },
 	}

@@ -123,10 +123,13 @@ var (
 		protocol.ErrProtocol.Label, protocol.ErrBinary.Label, protocol.ErrUTF8.Label, protocol.ErrMessageTooBig.Label,
 		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
+		protocol.ErrRateLimit.Label, protocol.ErrTokenExpired.Label, protocol.ErrKicked.Label,
 	}
 	knownRefusals = []string{
 		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
-		protocol.RefuseDraining.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
+		protocol.RefuseDraining.Reason, protocol.RefuseAddress.Reason, protocol.RefuseRate.Reason, protocol.RefuseProxy.Reason,
+		protocol.RefuseNoToken.Reason, protocol.RefuseToken.Reason, protocol.RefuseExpired.Reason, protocol.RefuseKey.Reason,
+		"bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),

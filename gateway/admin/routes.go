@@ -15,6 +15,7 @@ func (a *Admin) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /info", a.info)
 	mux.HandleFunc("GET /stats", a.stats)
+	mux.HandleFunc("POST /disconnect", a.disconnect)
 	mux.HandleFunc("GET /debug/pprof/", profiling(pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", profiling(pprof.Cmdline))
 	mux.HandleFunc("GET /debug/pprof/profile", profiling(pprof.Profile))

@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/carillon-ws/carillon/gateway/server"
+)
+
+const (
+	maxDisconnect     = 4 << 10
+	disconnectTimeout = 5 * time.Second // for all loops to answer
+)
+
+// disconnectRequest is what POST /disconnect takes.
+type disconnectRequest struct {
+	User      string `json:"user"`
+	Client    string `json:"client"`
+	Reconnect bool   `json:"reconnect"`
+}
+
+type disconnected struct {
+	Disconnected int `json:"disconnected"`
+}
+
+// disconnect ends the connections of a user, or one by its client id: for good (4008), or to come back (1012).
+func (a *Admin) disconnect(w http.ResponseWriter, r *http.Request) {
+	var req disconnectRequest
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDisconnect))
+	body.DisallowUnknownFields() // {"userId": …} would else end nobody, and say so in silence
+	if err := body.Decode(&req); err != nil {
+		http.Error(w, `the body is JSON, as in {"user":"ann"} or {"client":"<clientId>"}, with "reconnect":true if it may come back: `+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if (req.User == "") == (req.Client == "") {
+		http.Error(w, "say whom to disconnect: either user or client", http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), disconnectTimeout)
+	defer cancel()
+	ended, err := a.cfg.Kick(ctx, server.Kick{User: req.User, Client: req.Client, Return: req.Reconnect})
+	if err != nil {
+		http.Error(w, "a loop does not answer: "+err.Error(), http.StatusGatewayTimeout)
+		return
+	}
+	answerJSON(w, disconnected{ended})
+}
