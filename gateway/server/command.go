@@ -8,12 +8,14 @@ import "github.com/carillon-ws/carillon/protocol"
 // Runs on the loop.
 func (lp *loop) command(c *conn, msg []byte, within bool) {
 	cmd, err := lp.decoder.Decode(msg)
+	if err != nil {
+		within = lp.charge(c, lp.cfg.MessageBurst/malformedPart) && within
+	}
 	switch {
 	case !within:
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
 		return
 	case err != nil:
-		lp.charge(c, lp.cfg.MessageBurst/malformedPart)
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
 		return
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -98,4 +99,24 @@ func TestFirstHeartbeatsAreSpread(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A page cannot see pings: with a heartbeat it is promised a message, and gets it, without saying a word.
+func TestMessageHeartbeat(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.Heartbeat = 2 * time.Second })
+	p := dialRaw(t, s)
+	p.write(handshake)
+	p.wantStatus(http.StatusSwitchingProtocols)
+	if m := p.want("connected"); m.Heartbeat != 2000 {
+		t.Errorf("connected %+v, want heartbeatMs 2000", m)
+	}
+	last := time.Now()
+	for range 4 {
+		p.want("pong")
+		if silent := time.Since(last); silent > 5*time.Second {
+			t.Errorf("silent for %s, promised were 2 s", silent)
+		}
+		last = time.Now()
+	}
 }

@@ -197,6 +197,8 @@ type message struct {
 	Message   string          `json:"message"`
 	Reason    string          `json:"reason"`
 	Dropped   int             `json:"dropped"`
+	ExpiresAt int64           `json:"expiresAt"`
+	Heartbeat int64           `json:"heartbeatMs"`
 	Timestamp int64           `json:"timestamp"`
 }
 

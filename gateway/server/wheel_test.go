@@ -149,6 +149,12 @@ func TestClientIDs(t *testing.T) {
 			}
 			seen[id] = true
 		}
+		if back, ok := ids.key(ids.of(key)); !ok || back != key {
+			t.Fatalf("key(of(%d)) = %d, %t", key, back, ok)
+		}
+		if _, ok := ids.key(others.of(key)); ok {
+			t.Fatalf("key takes the id of %d of another process", key)
+		}
 		if first, again := ids.of(key), ids.of(key); first != again {
 			t.Fatalf("of(%d) is %q, then %q", key, first, again)
 		}

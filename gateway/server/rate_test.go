@@ -1,0 +1,105 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// Over its burst a client is told; over twice as much it is closed.
+func TestMessageRate(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst = 1, 100 })
+	p := dial(t, s)
+	p.write(strings.Repeat(clientFrame(true, ws.OpText, `{"type":"ping","id":1}`), 220))
+	pongs, refused := 0, 0
+	for {
+		m, err := p.next()
+		if err != nil {
+			if c, ok := err.(*closed); !ok || c.code != protocol.CloseRateLimit {
+				t.Fatalf("ends with %v, want 4102", err)
+			}
+			break
+		}
+		switch {
+		case m.Type == "pong":
+			pongs++
+		case m.Type == "error" && m.Code == "rate_limited" && string(m.ID) == "1":
+			refused++
+		default:
+			t.Fatalf("answer %+v", m)
+		}
+	}
+	if pongs < 100 || pongs > 130 || refused < 70 || refused > 101 {
+		t.Errorf("%d answered, %d refused, want about 100 each", pongs, refused)
+	}
+}
+
+func TestPingFlood(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst = 1, 100 })
+	for _, op := range []ws.OpCode{ws.OpPing, ws.OpPong} {
+		p := dial(t, s)
+		p.write(strings.Repeat(clientFrame(true, op, "x"), 220))
+		p.wantClose(protocol.CloseRateLimit)
+	}
+}
+
+// A program that speaks something else is told, and cut after some twenty times; one that errs now and then is not.
+func TestMalformedMessagesAreDear(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst = 1, 100 })
+	p := dial(t, s)
+	p.write(strings.Repeat(clientFrame(true, ws.OpText, "GET / HTTP/1.1"), 60))
+	told := 0
+	for {
+		m, err := p.next()
+		if err != nil {
+			if c, ok := err.(*closed); !ok || c.code != protocol.CloseRateLimit {
+				t.Fatalf("ends with %v, want 4102", err)
+			}
+			break
+		}
+		if m.Code == "bad_json" {
+			told++
+		}
+	}
+	if told < 10 || told > 25 {
+		t.Errorf("%d were told to be malformed, want about 20", told)
+	}
+}
+
+// What was spent comes back with the seconds.
+func TestBucketRefills(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst, cfg.Loops = 10, 100, 1 })
+	lp := s.loops[0]
+	onLoop(t, lp, func() {
+		c := &conn{seen: 100, spent: 90}
+		if lp.refill(c, 100); c.spent != 90 {
+			t.Errorf("%d spent in the same second, want 90", c.spent)
+		}
+		if lp.refill(c, 103); c.spent != 60 {
+			t.Errorf("%d spent after 3 s, want 60", c.spent)
+		}
+		if lp.refill(c, 1<<31); c.spent != 0 {
+			t.Errorf("%d spent after years, want 0", c.spent)
+		}
+	})
+}
+
+// A client written to the article may subscribe to all the channels it may have, one by one, as soon as it is open.
+func TestDefaultBurstHoldsAllChannels(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst = 100, 2000 })
+	p := dial(t, s)
+	for i := range 1000 {
+		p.send(`{"type":"subscribe","channel":"c` + strings.Repeat("x", i%7) + `"}`)
+	}
+	for range 1000 {
+		p.want("subscribed")
+	}
+}
