@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# What a heartbeat costs: CPU of a gateway with idle connections, without a heartbeat, with WebSocket pings that the
+# clients answer, and with message heartbeats that need no answer, in turn.
+# Usage: scripts/bench-heartbeat.sh [connections] [rounds]
+# Builds first. Takes about 40 s a run, three runs a round. Uses loopback ports 18080 and 19090.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+connections=${1:-19000}
+rounds=${2:-3}
+every=5 # seconds between heartbeats: dense, so that their cost stands out
+window=20
+
+go build -trimpath -o bin/ ./gateway ./bench
+gateway_pid= bench_pid=
+trap '[ -z "$bench_pid" ] || kill "$bench_pid" 2>/dev/null || true; [ -z "$gateway_pid" ] || kill "$gateway_pid" 2>/dev/null || true' EXIT
+
+metric() { curl -sf http://127.0.0.1:19090/metrics | awk -v name="$1" '$1 == name { printf "%.3f\n", $2 }'; }
+
+# run MODE FLAGS...: prints CPU milliseconds of the gateway in the window.
+run() {
+	local mode=$1
+	shift
+	./bin/gateway -addr 127.0.0.1:18080 -admin 127.0.0.1:19090 -drain 0s "$@" 2>/dev/null &
+	gateway_pid=$!
+	until curl -sf http://127.0.0.1:19090/readyz >/dev/null; do sleep 0.1; done
+	./bin/bench -url ws://127.0.0.1:18080/ws -admin http://127.0.0.1:19090 -connections "$connections" \
+		-channels "$connections" -rate 1 -duration 300s >/dev/null 2>&1 &
+	bench_pid=$!
+	until [ "$(metric ws_subscriptions_active)" = "$connections.000" ]; do sleep 0.2; done
+	sleep $((2 * every)) # the ramp is over, and every connection had its first heartbeat
+	local before after
+	before=$(metric process_cpu_seconds_total)
+	sleep "$window"
+	after=$(metric process_cpu_seconds_total)
+	kill "$bench_pid" "$gateway_pid"
+	wait "$bench_pid" "$gateway_pid" 2>/dev/null || true
+	bench_pid='' gateway_pid=''
+	awk -v m="$mode" -v a="$before" -v b="$after" -v n="$connections" -v w="$window" -v e="$every" \
+		'BEGIN { ms = (b - a) * 1000; printf "%-8s %7.0f ms CPU in %d s, %6.2f us a connection and interval\n", m, ms, w, ms * 1000 / n / (w / e) }'
+}
+
+for ((i = 1; i <= rounds; i++)); do
+	run none -ping-interval 0
+	run ping -ping-interval "${every}s"
+	run message -ping-interval 0 -heartbeat "$((every + 1))s"
+done
