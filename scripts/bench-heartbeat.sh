@@ -12,7 +12,7 @@ every=5 # seconds between heartbeats: dense, so that their cost stands out
 window=20
 
 go build -trimpath -o bin/ ./gateway ./bench
-gateway_pid= bench_pid=
+gateway_pid='' bench_pid=''
 trap '[ -z "$bench_pid" ] || kill "$bench_pid" 2>/dev/null || true; [ -z "$gateway_pid" ] || kill "$gateway_pid" 2>/dev/null || true' EXIT
 
 metric() { curl -sf http://127.0.0.1:19090/metrics | awk -v name="$1" '$1 == name { printf "%.3f\n", $2 }'; }
