@@ -52,7 +52,7 @@ const maxCloseFrame = 127
 
 const (
 	notSentLow  = 16 << 10         // TCP_NOTSENT_LOWAT in bytes: what waits beyond it waits in our backlog
-	userTimeout = 30 * time.Second // TCP_USER_TIMEOUT: a peer that acknowledges nothing for so long is gone
+	userTimeout = 30 * time.Second // TCP_USER_TIMEOUT at least: a peer that acknowledges nothing for so long is gone
 )
 
 // beginClosing enters the last state but one.
@@ -241,5 +241,8 @@ func setListenerOptions(eng gnet.Engine, cfg *Config) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLow); err != nil {
 		return err
 	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
+	// The kernel also ends a connection whose window stays closed for so long, whatever it acknowledges: a slow
+	// consumer is not to go before its time.
+	patience := max(userTimeout, cfg.MaxBacklogAge)
+	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
 }

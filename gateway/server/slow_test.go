@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
@@ -399,5 +400,21 @@ func TestHalfSentAnswersAreFinished(t *testing.T) {
 		if pongs != answers {
 			t.Errorf("policy %s: %d pongs", policy, pongs)
 		}
+	}
+}
+
+// The kernel ends a connection whose window stays closed for TCP_USER_TIMEOUT: not before the policy would.
+func TestKernelIsAsPatientAsThePolicy(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]time.Duration{time.Second: userTimeout, 10 * time.Minute: 10 * time.Minute} {
+		s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.MaxBacklogAge = 1, age })
+		dial(t, s)
+		lp := s.loops[0]
+		onLoop(t, lp, func() {
+			got, err := unix.GetsockoptInt(int(lp.conns.at(1).fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+			if err != nil || got != int(want.Milliseconds()) {
+				t.Errorf("with MaxBacklogAge %s the kernel waits %d ms, %v; want %s", age, got, err, want)
+			}
+		})
 	}
 }
