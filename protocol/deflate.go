@@ -22,34 +22,42 @@ const (
 
 // deflation is the second form of a Frame, made when it is first asked for.
 type deflation struct {
-	once  sync.Once
-	bytes []byte // fixed once made; the frame's own bytes if they are not longer
+	once sync.Once
+	// frame is fixed once made; without bytes there is no second form. It does not refer to the frame it was made of:
+	// a backlog that holds the one does not hold the other.
+	frame Frame
 }
 
 // notDeflated stands for the second form of frames that have none.
 var notDeflated = &deflation{}
 
 // Deflated returns the frame as it goes to connections that negotiated permessage-deflate ([Request.Deflate]):
-// compressed if that makes it smaller, else the same as Bytes. It is compressed once, by whoever asks first, while
-// others who ask at the same time wait; from then on it costs a load. The slice is shared: do not change it.
+// compressed if that makes it smaller, else f itself. It is compressed once, by whoever asks first, while others who
+// ask at the same time wait; from then on it costs a load. The compressed frame is of the same channel.
 //
 // Safe to call from any goroutine.
-func (f *Frame) Deflated() []byte {
+func (f *Frame) Deflated() *Frame {
 	d := f.deflation.Load()
 	switch {
 	case d == notDeflated, d == nil && len(f.bytes) < headerSize(minDeflate)+minDeflate:
-		return f.bytes
+		return f
 	case d == nil:
 		d = new(deflation)
 		if !f.deflation.CompareAndSwap(nil, d) {
 			d = f.deflation.Load()
 		}
 	}
-	d.once.Do(func() { d.bytes = deflateFrame(f.bytes) })
-	return d.bytes
+	d.once.Do(func() {
+		d.frame.bytes, d.frame.channel = deflateFrame(f.bytes), f.channel
+		d.frame.deflation.Store(notDeflated)
+	})
+	if d.frame.bytes == nil {
+		return f
+	}
+	return &d.frame
 }
 
-// deflateFrame returns a final text frame in its compressed form, or as it is if that is not smaller.
+// deflateFrame returns a final text frame in its compressed form, or nil if that is not smaller.
 func deflateFrame(framed []byte) []byte {
 	d := takeDeflater()
 	defer putDeflater(d)
@@ -57,7 +65,7 @@ func deflateFrame(framed []byte) []byte {
 	compressed := d.deflate(payload)
 	size := headerSize(len(compressed)) + len(compressed)
 	if size >= len(framed) {
-		return framed
+		return nil
 	}
 	exact := appendHeader(make([]byte, 0, size), ws.OpText, len(compressed))
 	exact[0] |= rsv1

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +84,8 @@ func TestFrameDeflated(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _ := NewNotification("c", tc.data, 1)
 			before := bytes.Clone(f.Bytes())
-			got := f.Deflated()
+			second := f.Deflated()
+			got := second.Bytes()
 			payload, isDeflated := inflated(t, got)
 			if want, _ := inflated(t, before); !bytes.Equal(payload, want) {
 				t.Errorf("Deflated of %d bytes inflates to %.50q, want %.50q", f.Len(), payload, want)
@@ -94,11 +96,14 @@ func TestFrameDeflated(t *testing.T) {
 			if cap(got) != len(got) {
 				t.Errorf("the deflated frame of %d bytes has capacity %d", len(got), cap(got))
 			}
-			if !bytes.Equal(f.Bytes(), before) || !isDeflated && &got[0] != &f.Bytes()[0] {
+			if !bytes.Equal(f.Bytes(), before) || !isDeflated && second != f {
 				t.Error("Deflated changed the frame, or copied what it did not compress")
 			}
-			if again := f.Deflated(); &again[0] != &got[0] {
+			if f.Deflated() != second || second.Deflated() != second {
 				t.Error("Deflated was made twice")
+			}
+			if second.Channel() != "c" || second.Len() != len(got) {
+				t.Errorf("Deflated is of channel %q and %d bytes, want %q and %d", second.Channel(), second.Len(), "c", len(got))
 			}
 		})
 	}
@@ -113,8 +118,8 @@ func TestFrameDeflatedNotSmaller(t *testing.T) {
 			payload[i] = byte(rnd.Uint32())
 		}
 		f := &Frame{bytes: append(appendHeader(nil, ws.OpText, n), payload...)}
-		if got := f.Deflated(); &got[0] != &f.Bytes()[0] || len(got) != f.Len() {
-			t.Errorf("Deflated of %d random bytes = %d bytes, want the frame's own %d", n, len(got), f.Len())
+		if got := f.Deflated(); got != f {
+			t.Errorf("Deflated of %d random bytes = %d bytes, want the frame's own %d", n, got.Len(), f.Len())
 		}
 	}
 }
@@ -122,12 +127,28 @@ func TestFrameDeflatedNotSmaller(t *testing.T) {
 // What a backlog keeps may be the rest of a frame: it is left alone.
 func TestFrameOfDeflated(t *testing.T) {
 	long, _ := NewNotification("c", strings.Repeat("x", 1000), 1)
-	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.Deflated(), {}} {
+	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.Deflated().Bytes(), {}} {
 		f := FrameOf(framed)
-		if got := f.Deflated(); !bytes.Equal(got, framed) {
-			t.Errorf("FrameOf(%.20x).Deflated() = %.20x, want the same", framed, got)
+		if got := f.Deflated(); got != f || !bytes.Equal(got.Bytes(), framed) {
+			t.Errorf("FrameOf(%.20x).Deflated() = %.20x, want the same", framed, got.Bytes())
 		}
 	}
+}
+
+// A backlog that keeps the second form keeps nothing of the first.
+func TestDeflatedLetsGoOfTheFrame(t *testing.T) {
+	f, _ := NewNotification("c", notificationText(1000), 1)
+	freed := make(chan struct{})
+	runtime.AddCleanup(f, func(struct{}) { close(freed) }, struct{}{})
+	second := f.Deflated()
+	f = nil
+	runtime.GC()
+	select {
+	case <-freed:
+	case <-time.After(10 * time.Second):
+		t.Error("the frame is kept by its second form")
+	}
+	runtime.KeepAlive(second)
 }
 
 // The second form costs a frame one word until it is asked for.
@@ -144,7 +165,7 @@ func TestFrameDeflatedShared(t *testing.T) {
 	for range 200 {
 		f, _ := NewNotification("c", data, 1)
 		var start, done sync.WaitGroup
-		var got [8][]byte
+		var got [8]*Frame
 		start.Add(1)
 		for i := range got {
 			done.Go(func() {
@@ -154,12 +175,12 @@ func TestFrameDeflatedShared(t *testing.T) {
 		}
 		start.Done()
 		done.Wait()
-		for _, b := range got {
-			if &b[0] != &got[0][0] || len(b) != len(got[0]) || len(b) >= f.Len() {
-				t.Fatalf("Deflated gives %d bytes here and %d there, in different places", len(b), len(got[0]))
+		for _, one := range got {
+			if one != got[0] || one.Len() >= f.Len() {
+				t.Fatalf("Deflated gives %d bytes here and %d there, in different places", one.Len(), got[0].Len())
 			}
 		}
-		if payload, isDeflated := inflated(t, got[0]); !isDeflated || !bytes.Equal(payload, f.Bytes()[4:]) {
+		if payload, isDeflated := inflated(t, got[0].Bytes()); !isDeflated || !bytes.Equal(payload, f.Bytes()[4:]) {
 			t.Fatalf("Deflated inflates to %.50q, want %.50q", payload, f.Bytes()[4:])
 		}
 	}
@@ -272,7 +293,7 @@ func echo(conn net.Conn) error {
 			case ev.None():
 			case ev.Op == ws.OpText:
 				f, _ := NewNotification("c", string(ev.Payload), 1)
-				out = append(out, f.Deflated()...)
+				out = append(out, f.Deflated().Bytes()...)
 			case ev.Op == ws.OpClose:
 				_, err = conn.Write(AppendCloseFrame(out, PeerClose(ws.StatusNormalClosure)))
 				return err
@@ -292,7 +313,7 @@ func BenchmarkDeflated(b *testing.B) {
 			size := 0
 			for b.Loop() {
 				one := Frame{bytes: f.bytes}
-				size = len(one.Deflated())
+				size = one.Deflated().Len()
 			}
 			b.ReportMetric(100*float64(size)/float64(f.Len()), "%size")
 		})
