@@ -85,6 +85,18 @@ var scalars = []scalarMetric{
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Writes) }),
 	},
 	{
+		desc("ws_connections_compressing", "Connections open now that negotiated permessage-deflate."), gauge,
+		sum(func(lp *server.LoopStats) float64 { return float64(lp.Compressing) }),
+	},
+	{
+		desc("ws_messages_compressed_total", "Notifications that were delivered compressed."), counter,
+		sum(func(lp *server.LoopStats) float64 { return float64(lp.Compressed) }),
+	},
+	{
+		desc("ws_compression_saved_bytes_total", "Bytes that these were smaller than uncompressed."), counter,
+		sum(func(lp *server.LoopStats) float64 { return float64(lp.SavedBytes) }),
+	},
+	{
 		desc("ws_channels_active", "Channels with a subscriber; a channel counts once on each loop that has one."), gauge,
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Channels) }),
 	},

@@ -22,6 +22,7 @@ func busy() Config {
 		first := server.LoopStats{
 			Connections: 3, Sockets: 4, Channels: 2, Subscriptions: 5, Backlogged: 1, BacklogBytes: 100,
 			Accepted: 9, Upgraded: 8, Commands: 7, Deliveries: 60, SentBytes: 5000, Writes: 40,
+			Compressing: 2, Compressed: 30, SavedBytes: 9000,
 			Wakeups: 6, Turns: 5, Slices: 11, Panics: 1,
 			Refused: map[string]uint64{"bad_origin": 1}, Closed: map[string]uint64{"peer": 4, "novel": 1},
 			Errors: map[string]uint64{"bad_json": 2}, Dropped: map[string]uint64{"slow": 3},
@@ -61,6 +62,7 @@ func TestMetricsOfABusyGateway(t *testing.T) {
 		"ws_commands_received_total 7", `ws_command_errors_total{code="bad_json"} 2`, `ws_command_errors_total{code="bad_type"} 0`,
 		`ws_messages_dropped_total{reason="slow"} 3`, `ws_messages_dropped_total{reason="overload"} 0`,
 		"ws_sent_bytes_total 5000", "ws_writes_total 40", "ws_channels_active 2", "ws_subscriptions_active 5",
+		"ws_connections_compressing 2", "ws_messages_compressed_total 30", "ws_compression_saved_bytes_total 9000",
 		"ws_backlogged_connections 1", "ws_backlog_bytes 100", "ws_draining 1",
 		`loop_turns_total{loop="0"} 5`, `loop_wakeups_total{loop="0"} 6`, `loop_slices_total{loop="0"} 11`,
 		"loop_panics_total 1", "loop_restarts_total 2",

@@ -21,9 +21,13 @@ import (
 // by the caller.
 func rawClient(tb testing.TB, addr, channel string) int {
 	tb.Helper()
+	return rawClientWith(tb, addr, channel, handshake)
+}
+
+// rawClientWith is rawClient with a request head of its own.
+func rawClientWith(tb testing.TB, addr, channel, request string) int {
+	tb.Helper()
 	fd := rawConnect(tb, addr)
-	request := "GET /ws HTTP/1.1\r\nHost: " + addr + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 	frame := ws.MaskFrame(ws.NewTextFrame([]byte(`{"type":"subscribe","channel":"` + channel + `"}`)))
 	if _, err := unix.Write(fd, append([]byte(request), ws.MustCompileFrame(frame)...)); err != nil {
 		tb.Fatal(err)

@@ -99,6 +99,7 @@ func (lp *loop) leave(c *conn) {
 	lp.index.Leave(&c.subs, func(channel string) { lp.cfg.Interest.Remove(channel, lp.id) })
 	c.count = 0
 	lp.n.connections.Add(-1)
+	lp.stopCompressing(c)
 }
 
 // gone forgets a connection that gnet is closing, whoever wanted it.
@@ -196,13 +197,16 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	lp.owner.adopt()
 	lp.el = el
 	lp.sending, lp.walking, lp.everyone = false, false, 0
+	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
 	lp.batch.Reset()
 	lp.doomed = lp.doomed[:0]
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
 		lp.index, lp.conns, lp.busy, lp.wheel = fanout.NewIndex[member](), arena{}, nil, wheel{}
 		lp.turn = fanout.NewTurn(lp.index)
 		lp.srv.sockets.Add(-lp.n.sockets.Swap(0))
+		lp.deflate.on = nil
 		lp.n.connections.Store(0)
+		lp.n.compressing.Store(0)
 		lp.n.backlogged.Store(0)
 		lp.n.backlogBytes.Store(0)
 	}

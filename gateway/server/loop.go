@@ -52,6 +52,7 @@ type loop struct {
 	ticked   uint32       // second up to which timers are to be handled
 	wake     selfWake
 	drain    drainState
+	deflate  compression
 	observe  func(ns int64) // n.latency.observe, bound once
 	pong     []byte         // the message heartbeat of second pongAt
 	pongAt   uint32
@@ -83,6 +84,8 @@ func newLoop(id int, srv *Server) *loop {
 		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
 		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments},
 	}
+	lp.deflate.limits = lp.limits
+	lp.deflate.limits.Inflater = new(protocol.Inflater)
 	lp.turn = fanout.NewTurn(lp.index)
 	lp.observe = lp.n.latency.observe
 	return lp

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,6 +29,9 @@ type peer struct {
 	t  testing.TB
 	nc *net.TCPConn
 	br *bufio.Reader
+
+	deflate  bool // permessage-deflate is agreed on: without it a compressed frame is an error
+	deflated int  // compressed frames that came
 }
 
 // dialRaw connects without a handshake.
@@ -57,7 +61,7 @@ func tryDial(t testing.TB, addr string, options func(fd int) error) (*peer, erro
 	if err := nc.SetDeadline(time.Now().Add(2 * patience)); err != nil {
 		return nil, err
 	}
-	return &peer{t, nc.(*net.TCPConn), bufio.NewReader(nc)}, nil
+	return &peer{t: t, nc: nc.(*net.TCPConn), br: bufio.NewReader(nc)}, nil
 }
 
 // dial connects, upgrades, and takes the `connected`.
@@ -72,6 +76,14 @@ func dial(t testing.TB, s *Server) *peer {
 // are so large that a small window stays closed until a timer opens it.
 func dialSlow(t testing.TB, s *Server) *peer {
 	t.Helper()
+	p := dialSlowRaw(t, s)
+	p.upgrade()
+	return p
+}
+
+// dialSlowRaw is dialSlow without a handshake.
+func dialSlowRaw(t testing.TB, s *Server) *peer {
+	t.Helper()
 	p, err := tryDial(t, s.Addr(), func(fd int) error {
 		return errors.Join(
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1000),
@@ -81,7 +93,6 @@ func dialSlow(t testing.TB, s *Server) *peer {
 		t.Fatal(err)
 	}
 	p.br = bufio.NewReaderSize(p.nc, 16)
-	p.upgrade()
 	return p
 }
 
@@ -169,7 +180,8 @@ func (p *peer) frame() (ws.OpCode, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if h.Masked || !h.Fin || h.Rsv != 0 || h.OpCode != ws.OpText && !h.OpCode.IsControl() {
+	compressed := p.deflate && h.Rsv == 4 && h.OpCode == ws.OpText
+	if h.Masked || !h.Fin || h.Rsv != 0 && !compressed || h.OpCode != ws.OpText && !h.OpCode.IsControl() {
 		return 0, nil, fmt.Errorf("torn stream: frame header %+v", h)
 	}
 	if h.Length > 16<<20 {
@@ -178,6 +190,12 @@ func (p *peer) frame() (ws.OpCode, []byte, error) {
 	payload := make([]byte, h.Length)
 	if _, err := io.ReadFull(p.br, payload); err != nil {
 		return 0, nil, fmt.Errorf("torn frame: %w", err)
+	}
+	if compressed {
+		p.deflated++
+		if payload, err = wsflate.DefaultHelper.Decompress(payload); err != nil {
+			return 0, nil, fmt.Errorf("compressed frame: %w", err)
+		}
 	}
 	if h.OpCode == ws.OpText && !json.Valid(payload) {
 		return 0, nil, fmt.Errorf("torn stream: message %q", payload)

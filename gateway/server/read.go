@@ -82,7 +82,7 @@ func (lp *loop) readHead(c *conn, data []byte) {
 	lp.out = out
 	rest := head[n:]
 	c.ext = nil
-	lp.open(c, who)
+	lp.open(c, req, who)
 	lp.readFrames(c, rest)
 }
 
@@ -105,11 +105,14 @@ func refusalOfLong(head []byte) *protocol.Refusal {
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
 //
 // Runs on the loop.
-func (lp *loop) open(c *conn, who *identity.Identity) {
+func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
 	lp.n.connections.Add(1)
+	if req.Deflate {
+		lp.startCompressing(c)
+	}
 	lp.startBeat(c)
 	lp.expireOpen(c, c.seen) // nothing is overdue: it schedules what will be
 	connected := protocol.Message{
@@ -145,13 +148,14 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
 	var reader protocol.Reader
+	limits := lp.limitsOf(c)
 	wasMid := false
 	if c.ext != nil {
 		reader = c.ext.reader
 		wasMid = reader.Mid()
 	}
 	for len(data) > 0 && c.flags&flagDoomed == 0 {
-		ev, used, err := reader.Next(data, &lp.limits)
+		ev, used, err := reader.Next(data, limits)
 		if err != nil {
 			lp.doom(c, asCloseError(err))
 			break

@@ -18,6 +18,7 @@ type Stats struct {
 type LoopStats struct {
 	Connections   int64 // upgraded and open now
 	Sockets       int64 // accepted and not yet closed, whatever their state
+	Compressing   int64 // of the connections, those that negotiated permessage-deflate
 	Channels      int64 // with a subscriber on this loop now
 	Subscriptions int64 // (connection, channel) pairs now
 	Backlogged    int64 // connections with a backlog now
@@ -32,6 +33,8 @@ type LoopStats struct {
 	Deliveries uint64            // notifications written, or put in a backlog
 	SentBytes  uint64            // taken by the kernel
 	Writes     uint64            // send calls of the fan-out
+	Compressed uint64            // of the deliveries, those that went out compressed
+	SavedBytes uint64            // that these were smaller
 	Dropped    map[string]uint64 // notifications not delivered, by reason: "overload" counts publications, "slow" deliveries
 	Wakeups    uint64            // times that the loop was woken to send
 	Turns      uint64            // batches sent
@@ -57,11 +60,11 @@ type Histogram struct {
 // loopCounters are written by the loop, but for those of the mailbox, and read by anyone. They are atomic for the
 // reader's sake: one writer each, so no cache line is fought over.
 type loopCounters struct {
-	connections, sockets, channels, subscriptions, backlogged, backlogBytes atomic.Int64
+	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
 
 	beat atomic.Int64 // second of the last work; the ticker asks for some every second
 
-	accepted, upgraded, commands, deliveries, sentBytes, writes, wakeups, turns, slices, panics atomic.Uint64
+	accepted, upgraded, commands, deliveries, sentBytes, writes, compressed, savedBytes, wakeups, turns, slices, panics atomic.Uint64
 
 	refused, closed, errors, dropped labelled
 
@@ -114,13 +117,14 @@ func (h *histogram) snapshot() Histogram {
 
 func (n *loopCounters) snapshot() LoopStats {
 	return LoopStats{
-		Connections: n.connections.Load(), Sockets: n.sockets.Load(),
+		Connections: n.connections.Load(), Sockets: n.sockets.Load(), Compressing: n.compressing.Load(),
 		Channels: n.channels.Load(), Subscriptions: n.subscriptions.Load(),
 		Backlogged: n.backlogged.Load(), BacklogBytes: n.backlogBytes.Load(),
 		Accepted: n.accepted.Load(), Upgraded: n.upgraded.Load(),
 		Refused: n.refused.snapshot(), Closed: n.closed.snapshot(),
 		Commands: n.commands.Load(), Errors: n.errors.snapshot(),
 		Deliveries: n.deliveries.Load(), SentBytes: n.sentBytes.Load(), Writes: n.writes.Load(),
+		Compressed: n.compressed.Load(), SavedBytes: n.savedBytes.Load(),
 		Dropped: n.dropped.snapshot(),
 		Wakeups: n.wakeups.Load(), Turns: n.turns.Load(), Slices: n.slices.Load(), Panics: n.panics.Load(),
 		Latency: n.latency.snapshot(),

@@ -61,14 +61,15 @@ func (lp *loop) stepRun() {
 	sent, taken := 0, 0
 	for i := range members {
 		m := members[i].Conn
+		data := lp.runFor(m.slot)
 		if lp.busy.has(m.slot) {
 			lp.keepRun(lp.conns.at(m.slot), &lp.run, 0)
 			continue
 		}
-		n, errno := send(m.fd, lp.run.Bytes)
+		n, errno := send(m.fd, data)
 		sent++
 		taken += n
-		if n != len(lp.run.Bytes) {
+		if n != len(data) {
 			lp.shortWrite(lp.conns.at(m.slot), n, errno)
 		}
 	}
@@ -95,13 +96,14 @@ func (lp *loop) stepEveryone() {
 		if c.state != stateOpen || c.subs.Empty() {
 			continue
 		}
+		data := lp.runFor(c.slot)
 		if lp.busy.has(c.slot) {
 			lp.keepRun(c, &lp.run, 0)
 			continue
 		}
-		n, errno := send(c.fd, lp.run.Bytes)
+		n, errno := send(c.fd, data)
 		lp.n.sentBytes.Add(uint64(n))
-		if n != len(lp.run.Bytes) {
+		if n != len(data) {
 			lp.shortWrite(c, n, errno)
 		}
 	}
@@ -121,6 +123,7 @@ func (lp *loop) shortWrite(c *conn, n int, errno syscall.Errno) {
 // endRun notes that the run's last write is done.
 func (lp *loop) endRun() {
 	lp.run.ObserveLatency(fanout.Monotonic(), lp.observe)
+	lp.countDeflated()
 	lp.run = fanout.Run{}
 	lp.walking = false
 }

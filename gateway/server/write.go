@@ -54,11 +54,12 @@ func (lp *loop) keep(c *conn, f *protocol.Frame, off int) {
 	lp.limitBacklog(c)
 }
 
-// keepRun appends the frames of a run, of which the first sent bytes are sent.
+// keepRun appends the frames of a run, in the form that goes to this connection, of which the first sent bytes are sent.
 //
 // Runs on the loop.
 func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
 	for _, f := range run.Frames {
+		f = lp.formOf(f, c.slot)
 		if sent >= f.Len() {
 			sent -= f.Len()
 			continue
