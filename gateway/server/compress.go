@@ -40,8 +40,8 @@ func (lp *loop) limitsOf(c *conn) *protocol.Limits {
 	return &lp.limits
 }
 
-// formOf is a frame as it goes to the connection in a slot. It is the same for as long as the connection is open, so
-// what of it is sent and what waits never mix two forms.
+// formOf is a frame of a run as it goes to the connection in a slot. It is the same for as long as the connection is
+// open, so what of it is sent and what waits never mix two forms.
 func (lp *loop) formOf(f *protocol.Frame, slot uint32) *protocol.Frame {
 	if lp.deflate.on.has(slot) {
 		return f.Deflated()
@@ -49,18 +49,10 @@ func (lp *loop) formOf(f *protocol.Frame, slot uint32) *protocol.Frame {
 	return f
 }
 
-// runFor is the run as it goes to the connection in a slot, to be called once for each.
+// deflatedRun is the run as it goes to one more of the connections that compress. It is joined for the first of them;
+// the frames, which other loops may share, are compressed by whoever comes first.
 //
 // Runs on the loop.
-func (lp *loop) runFor(slot uint32) []byte {
-	if !lp.deflate.on.has(slot) {
-		return lp.run.Bytes
-	}
-	return lp.deflatedRun()
-}
-
-// deflatedRun is the run in its compressed form. It is made for the first connection that needs it; the frames, which
-// other loops may share, are compressed then, too.
 func (lp *loop) deflatedRun() []byte {
 	d := &lp.deflate
 	d.sent++

@@ -185,6 +185,9 @@ func TestCompressedBesidePlain(t *testing.T) {
 					t.Errorf("loop %d: a slot without a connection is marked: %x", lp.id, lp.deflate.on)
 				}
 			}
+			if lp.deflate.scratch != nil {
+				t.Errorf("loop %d: a run of one frame was copied", lp.id)
+			}
 		})
 	}
 }

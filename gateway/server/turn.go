@@ -61,7 +61,10 @@ func (lp *loop) stepRun() {
 	sent, taken := 0, 0
 	for i := range members {
 		m := members[i].Conn
-		data := lp.runFor(m.slot)
+		data := lp.run.Bytes
+		if lp.deflate.on.has(m.slot) {
+			data = lp.deflatedRun()
+		}
 		if lp.busy.has(m.slot) {
 			lp.keepRun(lp.conns.at(m.slot), &lp.run, 0)
 			continue
@@ -96,7 +99,10 @@ func (lp *loop) stepEveryone() {
 		if c.state != stateOpen || c.subs.Empty() {
 			continue
 		}
-		data := lp.runFor(c.slot)
+		data := lp.run.Bytes
+		if lp.deflate.on.has(c.slot) {
+			data = lp.deflatedRun()
+		}
 		if lp.busy.has(c.slot) {
 			lp.keepRun(c, &lp.run, 0)
 			continue
