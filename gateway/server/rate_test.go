@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -101,5 +102,18 @@ func TestDefaultBurstHoldsAllChannels(t *testing.T) {
 	}
 	for range 1000 {
 		p.want("subscribed")
+	}
+}
+
+// Compressed data takes the loop's time by the byte received, whatever comes out of it: so it is charged.
+func TestCompressedMessagesAreChargedByTheByte(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { compressConfig(cfg); cfg.MessageRate, cfg.MessageBurst = 1, 100 })
+	p := dialDeflate(t, s)
+	noise := noisy(rand.New(rand.NewPCG(1, 2)), `{"type":"ping","x":"`, 40_000)
+	p.write(strings.Repeat(deflatedFrame(t, noise+`"}`), 3))
+	p.wantClose(protocol.CloseRateLimit)
+	if n := sum(s, func(n LoopStats) uint64 { return n.Commands }); n >= 3 {
+		t.Errorf("%d messages of 40 KB each were inflated for a burst of 100", n)
 	}
 }

@@ -192,7 +192,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 //
 // Runs on the loop.
 func (lp *loop) handle(c *conn, ev protocol.Event) {
-	within := lp.charge(c, 1)
+	within := lp.charge(c, 1+ev.Deflated/inflateUnit)
 	switch ev.Op {
 	case ws.OpText:
 		lp.n.commands.Add(1)
