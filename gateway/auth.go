@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,9 @@ func (cfg *config) checkIdentity() error {
 		}
 		return nil
 	}
+	if cfg.server.TokenSources.Cookie != "" && slices.Contains(cfg.origins, "*") {
+		return usagef("-jwt-cookie with -allow-origin '*' lets any site's page connect as its visitor: list the origins")
+	}
 	if pattern := cfg.server.PersonalChannel; pattern != "" {
 		if _, err := protocol.ParseChannel(strings.ReplaceAll(pattern, "{sub}", "x")); err != nil {
 			return usagef("-personal-channel %q: %w", pattern, err)
@@ -58,13 +62,13 @@ func (cfg *config) checkIdentity() error {
 
 // addNetwork reads a network, or an address, which is a network of one.
 func addNetwork(list *[]netip.Prefix, v string) error {
-	if addr, err := netip.ParseAddr(v); err == nil {
+	if addr, err := netip.ParseAddr(v); err == nil && addr.Zone() == "" {
 		*list = append(*list, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
 		return nil
 	}
 	prefix, err := netip.ParsePrefix(v)
-	if err != nil || prefix != prefix.Masked() {
-		return errors.New("a network is written as in 10.0.0.0/8 or 2001:db8::/32, with no bits behind its length")
+	if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
+		return errors.New("a network is written as in 10.0.0.0/8 or 2001:db8::/32, with no bits behind its length, no zone, and IPv4 as such")
 	}
 	*list = append(*list, prefix)
 	return nil

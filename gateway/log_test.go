@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A reader that stops must not stop whoever logs; once it reads again it is told what it did not get.
@@ -29,5 +31,31 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 	lines := strings.Count(got, "line ")
 	if !strings.Contains(got, "line 0\n") || lines < logQueue || lines > logQueue+2 || !strings.Contains(got, "log lines dropped") {
 		t.Errorf("%d lines came, want the queue's %d and a line about the others", lines, logQueue)
+	}
+}
+
+// A standard error that nobody reads must not keep the gateway from ending.
+func TestStandardErrorThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	defer r.Close() //nolint:errcheck // a pipe's does not fail
+	cfg, err := parseFlags("serve", []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-drain", "0"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, cfg, w) }()
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // it has begun to greet
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it does not end")
 	}
 }

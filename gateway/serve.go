@@ -63,7 +63,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	parts.run(func(ctx context.Context) error {
 		select {
 		case <-g.server.Ready():
-			g.greet(stderr)
+			g.greet(lines)
 		case <-ctx.Done():
 		}
 		<-ctx.Done()

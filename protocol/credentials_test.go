@@ -57,3 +57,20 @@ func equalCredentials(a, b Credentials) bool {
 	return string(a.Subprotocols) == string(b.Subprotocols) && string(a.Authorization) == string(b.Authorization) &&
 		string(a.Cookie) == string(b.Cookie) && string(a.Query) == string(b.Query)
 }
+
+// A head of many headers costs what its bytes do, and no memory: whoever sends it has shown no token yet.
+func TestManyCredentialsAllocateNothing(t *testing.T) {
+	u := NewUpgrader(UpgradeConfig{Credentials: true})
+	for name, line := range map[string]string{"cookies": "+Cookie:", "sub-protocols": "+Sec-WebSocket-Protocol: x"} {
+		var lines []string
+		for range 8000 / (len(line) + 1) {
+			lines = append(lines, line)
+		}
+		head, dst := []byte(request(lines...)), make([]byte, 0, 1024)
+		least := []byte(request())
+		one, many := leastAllocs(func() { u.Upgrade(dst, least) }), leastAllocs(func() { u.Upgrade(dst, head) })
+		if many > one {
+			t.Errorf("%d %s: %v allocations, a head without any has %v", len(lines), name, many, one)
+		}
+	}
+}

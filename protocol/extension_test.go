@@ -125,11 +125,21 @@ func TestUpgradeDeflate(t *testing.T) {
 	}
 }
 
+// leastAllocs is how often f allocates. With the race detector on a sync.Pool forgets at random what it was given, so
+// one measurement may find more.
+func leastAllocs(f func()) float64 {
+	least := testing.AllocsPerRun(100, f)
+	for range 9 {
+		least = min(least, testing.AllocsPerRun(20, f))
+	}
+	return least
+}
+
 // Deflate costs a handshake no allocation.
 func TestUpgradeDeflateAllocs(t *testing.T) {
 	count := func(cfg UpgradeConfig) float64 {
 		u, head, dst := NewUpgrader(cfg), []byte(chromeHead), make([]byte, 0, 1024)
-		return testing.AllocsPerRun(100, func() {
+		return leastAllocs(func() {
 			if _, _, refusal := u.Upgrade(dst, head); refusal != nil {
 				t.Fatal(refusal.Body)
 			}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"sync/atomic"
@@ -123,6 +124,30 @@ func headerSize(n int) int {
 	default:
 		return 10
 	}
+}
+
+// CutFrames returns how many of the first bytes of framed, which is a sequence of whole frames to a client, are frames
+// that together have about size bytes: at least one frame. A 101 response may stand before them; it is not cut, and
+// neither is any other HTTP response.
+func CutFrames(framed []byte, size int) int {
+	if bytes.HasPrefix(framed, []byte("HTTP/1.1 ")) {
+		if end := bytes.Index(framed, headEnd); end >= 0 && bytes.HasPrefix(framed, []byte("HTTP/1.1 101 ")) {
+			return end + len(headEnd)
+		}
+		return len(framed)
+	}
+	n := 0
+	for n < len(framed) && (n == 0 || n < size) {
+		switch length := framed[n+1]; length {
+		case 126:
+			n += headerSize(126) + int(binary.BigEndian.Uint16(framed[n+2:]))
+		case 127:
+			n += headerSize(0x10000) + int(binary.BigEndian.Uint64(framed[n+2:]))
+		default:
+			n += headerSize(0) + int(length)
+		}
+	}
+	return n
 }
 
 // appendHeader appends the header of an unmasked, final frame.

@@ -207,3 +207,34 @@ func BenchmarkAppendMessageFrame(b *testing.B) {
 		AppendMessageFrame(dst, &m)
 	}
 }
+
+func TestCutFrames(t *testing.T) {
+	t.Parallel()
+	var frames []byte
+	var ends []int
+	for _, n := range []int{0, 1, 125, 126, 65_535, 65_536, 3} {
+		frames = appendHeader(frames, ws.OpText, n)
+		frames = append(frames, make([]byte, n)...)
+		ends = append(ends, len(frames))
+	}
+	at := 0
+	for i, end := range ends {
+		if n := CutFrames(frames[at:], 1); n != end-at {
+			t.Fatalf("CutFrames of frame %d = %d, want %d", i, n, end-at)
+		}
+		at = end
+	}
+	if n := CutFrames(frames, 128); n != ends[2] {
+		t.Errorf("CutFrames(128) = %d, want the first three, %d", n, ends[2])
+	}
+	if n := CutFrames(frames, 1<<30); n != len(frames) {
+		t.Errorf("CutFrames(all) = %d, want %d", n, len(frames))
+	}
+	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n", "HTTP/1.1 404 Not Found\r\n\r\nno"
+	if n := CutFrames(append([]byte(switching), frames...), 1); n != len(switching) {
+		t.Errorf("CutFrames(101, frames) = %d, want %d", n, len(switching))
+	}
+	if n := CutFrames([]byte(refused), 1); n != len(refused) {
+		t.Errorf("CutFrames(404) = %d, want %d", n, len(refused))
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 )
 
 // headEnd ends a request head (RFC 9112 section 2.1).
@@ -43,10 +42,12 @@ type requestHead struct {
 
 	// deflate answers the extensions that were offered.
 	deflate deflateAnswer
-	// forwarded is X-Forwarded-For. The memory is kept for the next request.
-	forwarded []byte
-	// credentials are the headers in which a token may stand.
-	credentials Credentials
+	// Lists that may come in several headers; nil when there is none. The memory is kept for the next request.
+	forwarded    list // X-Forwarded-For
+	cookies      list
+	subprotocols list
+
+	authorization []byte
 
 	// What to look for beside the handshake itself. Fixed at creation.
 	wantExtensions  bool
@@ -109,7 +110,7 @@ func (h *requestHead) parse(text []byte) error {
 func (h *requestHead) reset() {
 	*h = requestHead{
 		wantExtensions: h.wantExtensions, wantForwarded: h.wantForwarded, wantCredentials: h.wantCredentials,
-		forwarded: h.forwarded[:0], lean: h.lean[:0],
+		forwarded: h.forwarded.reset(), cookies: h.cookies.reset(), subprotocols: h.subprotocols.reset(), lean: h.lean[:0],
 	}
 }
 
@@ -185,7 +186,7 @@ func (h *requestHead) parseField(line []byte) error {
 			return h.once(seenOrigin)
 		}
 		if h.wantCredentials && equalFold(name, "Cookie") {
-			extend(&h.credentials.Cookie, value, "; ")
+			h.cookies.add(value, "; ")
 		}
 	case len("Upgrade"):
 		if equalFold(name, "Upgrade") {
@@ -201,7 +202,7 @@ func (h *requestHead) parseField(line []byte) error {
 		}
 	case len("Authorization"):
 		if h.wantCredentials && equalFold(name, "Authorization") {
-			h.credentials.Authorization = value
+			h.authorization = value
 			return h.once(seenAuthorization)
 		}
 	case len("Content-Length"):
@@ -224,7 +225,7 @@ func (h *requestHead) parseField(line []byte) error {
 		if equalFold(name, "Sec-WebSocket-Protocol") {
 			h.keep("Sec-WebSocket-Protocol", value)
 			if h.wantCredentials {
-				extend(&h.credentials.Subprotocols, value, ", ")
+				h.subprotocols.add(value, ", ")
 			}
 		}
 	case len("Sec-WebSocket-Extensions"):
@@ -233,10 +234,7 @@ func (h *requestHead) parseField(line []byte) error {
 		}
 	case len("X-Forwarded-For"):
 		if h.wantForwarded && equalFold(name, "X-Forwarded-For") {
-			if len(h.forwarded) > 0 {
-				h.forwarded = append(h.forwarded, ", "...) // one list, in the order of the headers
-			}
-			h.forwarded = append(h.forwarded, value...)
+			h.forwarded.add(value, ", ")
 		}
 	}
 	return nil
@@ -261,15 +259,28 @@ func (h *requestHead) setExtensions(value []byte) error {
 	return err
 }
 
-// extend makes one list of a header that came in several parts, in their order. list is a part of the request head until
-// there is a second one.
-func extend(list *[]byte, value []byte, separator string) {
-	if *list == nil {
-		*list = value
-		return
-	}
-	*list = slices.Concat(*list, []byte(separator), value)
+// list is a header that may come in several parts, which are one list in their order (RFC 9110 section 5.3).
+type list struct {
+	text  []byte
+	there bool
 }
+
+func (l *list) add(value []byte, separator string) {
+	if l.there {
+		l.text = append(l.text, separator...)
+	}
+	l.text, l.there = append(l.text, value...), true
+}
+
+// value is the list, nil if there was no such header.
+func (l *list) value() []byte {
+	if !l.there {
+		return nil
+	}
+	return l.text
+}
+
+func (l *list) reset() list { return list{text: l.text[:0]} }
 
 func (h *requestHead) keepOnce(bit uint8, name string, value []byte) error {
 	h.keep(name, value)

@@ -101,8 +101,8 @@ func NewUpgrader(cfg UpgradeConfig) *Upgrader {
 }
 
 // Upgrade reads one whole request head, blank line included, and appends the 101 response to dst. When the request
-// is refused, nothing is appended. The Request is valid until the next call, and its Credentials are parts of head,
-// which is not kept.
+// is refused, nothing is appended. The Request is valid until the next call, and its Credentials as long as head, which
+// is not kept.
 func (u *Upgrader) Upgrade(dst, head []byte) ([]byte, *Request, *Refusal) {
 	u.req = Request{}
 	out, err := u.upgrade(dst, head)
@@ -122,10 +122,12 @@ func (u *Upgrader) upgrade(dst, head []byte) (out []byte, err error) {
 		return nil, err
 	}
 	u.req.Deflate = u.in.deflate != deflateDeclined
-	u.req.ForwardedFor = string(u.in.forwarded)
+	u.req.ForwardedFor = string(u.in.forwarded.value())
 	if u.cfg.Credentials {
-		u.credentials = u.in.credentials
-		u.credentials.Query = u.in.query
+		u.credentials = Credentials{
+			Subprotocols: u.in.subprotocols.value(), Authorization: u.in.authorization,
+			Cookie: u.in.cookies.value(), Query: u.in.query,
+		}
 		u.req.Credentials = &u.credentials
 	}
 	u.conn = headConn{head: u.in.lean, out: dst}

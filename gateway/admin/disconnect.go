@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -30,7 +31,11 @@ func (a *Admin) disconnect(w http.ResponseWriter, r *http.Request) {
 	var req disconnectRequest
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDisconnect))
 	body.DisallowUnknownFields() // {"userId": …} would else end nobody, and say so in silence
-	if err := body.Decode(&req); err != nil {
+	err := body.Decode(&req)
+	if err == nil && body.More() {
+		err = errors.New("more than one value")
+	}
+	if err != nil {
 		http.Error(w, `the body is JSON, as in {"user":"ann"} or {"client":"<clientId>"}, with "reconnect":true if it may come back: `+err.Error(), http.StatusBadRequest)
 		return
 	}

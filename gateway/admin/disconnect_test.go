@@ -30,6 +30,7 @@ func TestDisconnect(t *testing.T) {
 		{`{"user":"ann","client":"c"}`, http.StatusBadRequest, server.Kick{}},
 		{`{}`, http.StatusBadRequest, server.Kick{}},
 		{`{"userId":"ann"}`, http.StatusBadRequest, server.Kick{}},
+		{`{"user":"ann"}{"user":"bob"}`, http.StatusBadRequest, server.Kick{}},
 		{`ann`, http.StatusBadRequest, server.Kick{}},
 		{``, http.StatusBadRequest, server.Kick{}},
 		{`{"user":"` + strings.Repeat("x", 5000) + `"}`, http.StatusBadRequest, server.Kick{}},

@@ -17,7 +17,8 @@
 //
 // A key set (JWKS, RFC 7517) is fetched by [Verifier.Run] and kept in memory as an immutable map. A token that names a
 // key that is not there gets [ErrUnknownKey] at once and asks Run for a new set, at most one every 10 s, so that
-// the client's next attempt succeeds. A set that cannot be fetched or read leaves the old one in force. A token without
+// the client's next attempt succeeds. If the set was fetched less than that ago the error is [ErrExpired] as well: the
+// issuer has retired the key. A set that cannot be fetched or read leaves the old one in force. A token without
 // a kid is checked with the only key of its algorithm; if there are several it is refused, and if that key was replaced
 // it is refused until the set is fetched for its age.
 //

@@ -110,9 +110,14 @@ func trusted(at *url.URL) bool {
 	return at.Scheme == "https" || protocol.IsLoopbackHost(at.Hostname())
 }
 
-// find returns the key of a token, from memory. When it is not there, a new set is asked for.
+// find returns the key of a token, from memory. When it is not there, a new set is asked for; if this one has only just
+// been fetched, the key is one that the issuer has retired.
 func (s *keySet) find(alg, kid string, named bool) (any, error) {
+	missing := ErrUnknownKey
 	if set := s.current.Load(); set != nil {
+		if time.Since(set.fetched) < s.gap {
+			missing = errRetired
+		}
 		key, there := set.named[keyName{alg, kid}]
 		if !named {
 			key, there = set.lone[alg]
@@ -129,7 +134,7 @@ func (s *keySet) find(alg, kid string, named bool) (any, error) {
 	case s.ask <- struct{}{}:
 	default: // already asked
 	}
-	return nil, ErrUnknownKey
+	return nil, missing
 }
 
 // run fetches the set at once, then every s.every and when an unknown key was seen, but never two within s.gap;

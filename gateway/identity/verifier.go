@@ -42,6 +42,10 @@ var (
 	ErrUnknownKey = errors.New("token is signed with a key that is not known yet")
 )
 
+// errRetired is for a token whose key is not in a set that was only just fetched: another token has a newer key.
+// So it is an ErrExpired as well: the client should come back with a new one.
+var errRetired = fmt.Errorf("%w, nor to the issuer: as good as expired (%w)", ErrUnknownKey, ErrExpired)
+
 // The reasons behind ErrBadToken, made once: a refusal allocates nothing for its text.
 var (
 	errLength    = fmt.Errorf("%w: over 8 KiB", ErrBadToken)
@@ -257,7 +261,7 @@ func (v *Verifier) key(token *jwt.Token) (any, error) {
 }
 
 // ours are the errors of our own that pass through the library.
-var ours = []error{ErrUnknownKey, errHeader, errNoKeyID, errSignature}
+var ours = []error{errRetired, ErrUnknownKey, errHeader, errNoKeyID, errSignature}
 
 // reason turns the library's error into one of ours. It may hold several: expired comes last, because it tells the
 // client that a new token of the same kind will do.

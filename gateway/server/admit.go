@@ -13,8 +13,8 @@ import (
 // Runs on the loop.
 func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.accepted.Add(1)
-	over := lp.srv.sockets.Add(1) - int64(lp.cfg.MaxConnections)
-	if over > int64(lp.srv.lingerRoom) {
+	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
+	if sockets > most+int64(lp.srv.lingerRoom) {
 		lp.countRefusal(protocol.RefuseFull)
 		return gnet.Close
 	}
@@ -24,7 +24,7 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
-	if r := lp.admit(c, over > 0); r != nil {
+	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
 		lp.refuse(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lp.cfg.HandshakeTimeout))
@@ -46,17 +46,21 @@ func (lp *loop) admit(c *conn, full bool) *protocol.Refusal {
 		return protocol.RefuseDraining
 	case full:
 		return protocol.RefuseFull
-	case !lp.srv.pace.take():
-		return protocol.RefuseRate
-	case !lp.knowsAddresses():
-		return nil
 	}
-	peer := peerAddr(c.gc)
-	if !protocol.IsTrusted(peer, lp.cfg.TrustedProxies) {
-		return lp.countAddress(c, peer)
+	trusted := false
+	if lp.knowsAddresses() {
+		peer := peerAddr(c.gc)
+		if trusted = protocol.IsTrusted(peer, lp.cfg.TrustedProxies); !trusted {
+			if r := lp.countAddress(c, peer); r != nil {
+				return r
+			}
+		}
+	}
+	if !lp.srv.pace.take() {
+		return protocol.RefuseRate
 	}
 	// Whom the proxy speaks for comes with the first bytes.
-	if lp.cfg.ProxyProtocol {
+	if trusted && lp.cfg.ProxyProtocol {
 		c.flags |= flagProxied
 	}
 	return nil
@@ -93,13 +97,16 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *pro
 		return nil, nil
 	}
 	c.flags &^= flagProxied
-	if addr := from.Addr(); addr.IsValid() {
-		if !protocol.IsTrusted(addr, lp.cfg.TrustedProxies) {
-			return data[n:], lp.countAddress(c, addr)
-		}
-		c.more().via = addr // a proxy before the proxy: X-Forwarded-For says more
+	addr := from.Addr()
+	switch {
+	case !addr.IsValid(): // the proxy vouches for nobody: whatever X-Forwarded-For says, it did not write it
+		return data[n:], lp.countAddress(c, peerAddr(c.gc))
+	case !protocol.IsTrusted(addr, lp.cfg.TrustedProxies):
+		return data[n:], lp.countAddress(c, addr)
+	default: // a proxy before the proxy: X-Forwarded-For says more
+		c.more().via = addr
+		return data[n:], nil
 	}
-	return data[n:], nil
 }
 
 // countForwarded holds a connection that came through trusted proxies against the limit of the address that they
@@ -122,10 +129,24 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 // Runs on the loop.
 func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
 	lp.countRefusal(r)
-	lp.out = protocol.AppendRefusal(lp.out[:0], r)
+	lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], r))
+}
+
+// sendAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
+// but not in the place of a connection: whoever is refused could else keep others out. When too many linger already it
+// is cut at once.
+//
+// Runs on the loop.
+func (lp *loop) sendAway(c *conn, answer []byte) {
 	lp.beginClosing(c)
-	lp.write(c, lp.out)
-	lp.out = lp.out[:0]
+	c.flags |= flagRefused
+	lingering := lp.srv.refused.Add(1)
+	lp.write(c, answer)
+	lp.out = answer[:0]
+	if lingering > int64(lp.srv.lingerRoom) {
+		lp.kill(c, "refused")
+		return
+	}
 	lp.finishIfFlushed(c)
 }
 
@@ -136,7 +157,7 @@ func (lp *loop) countRefusal(r *protocol.Refusal) {
 	case protocol.RefuseFull, protocol.RefuseRate, protocol.RefuseAddress:
 		now := lp.now()
 		if last := lp.srv.warned.Load(); last != now && lp.srv.warned.CompareAndSwap(last, now) {
-			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load(), "limit", lp.cfg.MaxConnections)
+			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 var loopbackNet = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -189,5 +193,96 @@ func TestPace(t *testing.T) {
 		if !unbounded.take() {
 			t.Fatal("refused without a bound")
 		}
+	}
+}
+
+// dialFrom connects from another loopback address.
+func dialFrom(t *testing.T, s *Server, ip string) *peer {
+	t.Helper()
+	p, err := tryDial(t, s.Addr(), func(fd int) error {
+		return unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddr(ip).As4()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Who is refused must not keep others out, however long it stays to read why.
+func TestRefusedSocketsTakeNobodysPlace(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MaxPerAddress, cfg.MaxConnections = 3, 100 })
+	for range 100 {
+		dialRaw(t, s) // one address; what is refused neither reads nor closes
+	}
+	eventually(t, "97 are refused", func() bool { return refusedAs(s, "address") == 97 })
+	p := dialFrom(t, s, "127.0.0.2")
+	p.write(handshake)
+	p.wantStatus(http.StatusSwitchingProtocols)
+	eventually(t, "they are gone and forgotten", func() bool { return sockets(s) == 4 && s.refused.Load() == 0 })
+}
+
+// When more linger than there is room for, the next ones are cut with their answer.
+func TestRefusedSocketsAreBounded(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MaxPerAddress = 1 })
+	dial(t, s)
+	more := uint64(s.lingerRoom + 50)
+	for range more {
+		dialRaw(t, s)
+	}
+	eventually(t, "all are refused", func() bool { return refusedAs(s, "address") == more })
+	if n := s.refused.Load(); n > int64(s.lingerRoom) {
+		t.Errorf("%d refused sockets linger, there is room for %d", n, s.lingerRoom)
+	}
+}
+
+// One address over its limit must not use up the pace of all.
+func TestRefusedSocketsDoNotSetThePace(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MaxPerAddress, cfg.MaxAccepts = 1, 20 })
+	dial(t, s).wantPong()
+	for range 60 {
+		dialRaw(t, s).wantStatus(http.StatusTooManyRequests)
+	}
+	p := dialFrom(t, s, "127.0.0.2")
+	p.write(handshake)
+	p.wantStatus(http.StatusSwitchingProtocols)
+}
+
+// A loop that begins anew gives back what its connections counted for.
+func TestAddressesSurviveALoop(t *testing.T) {
+	t.Parallel()
+	var log logged
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.MaxPerAddress, cfg.Log = 1, 3, slog.New(&log) })
+	lp := s.loops[0]
+	var first *peer
+	for range 3 {
+		first = dial(t, s)
+		first.subscribe("a")
+	}
+	onLoop(t, lp, func() { lp.index = &fanout.Index[member]{} }) // a connection that leaves will fail
+	first.reset()
+	eventually(t, "the loop runs again", func() bool { return s.Stats().Restarts == 1 && lp.call(func() {}) })
+	dial(t, s).wantPong()
+	s.addresses.mu.Lock()
+	defer s.addresses.mu.Unlock()
+	for _, a := range s.addresses.count {
+		if a.n != 1 {
+			t.Errorf("%s counts %d, want the one that is there", a.addr, a.n)
+		}
+	}
+}
+
+// A proxy that names nobody vouches for nobody: what stands in X-Forwarded-For is the client's own word.
+func TestProxyHeaderWithoutAnAddress(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) {
+		cfg.MaxPerAddress, cfg.TrustedProxies, cfg.ProxyProtocol = 1, loopbackNet, true
+	})
+	for i, want := range []int{101, 429, 429} {
+		p := dialRaw(t, s)
+		p.write("PROXY UNKNOWN\r\n" + forwarded(fmt.Sprint("203.0.113.", i)))
+		p.wantStatus(want)
 	}
 }

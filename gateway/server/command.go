@@ -19,6 +19,10 @@ func (lp *loop) command(c *conn, msg []byte, within bool) {
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
 		return
 	}
+	if n := len(cmd.Channels); n > 1 && !lp.charge(c, n-1) { // each is as much work as a message of its own
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many channels: wait a second")
+		return
+	}
 	switch cmd.Type {
 	case protocol.CommandSubscribe, protocol.CommandUnsubscribe:
 		if len(cmd.Channels) > lp.cfg.MaxChannels {

@@ -70,8 +70,6 @@ const (
 	lingerFor    = 2 * time.Second
 	maxLinger    = 256 << 10 // bytes read and thrown away while a connection lingers
 	retryWindow  = 5 * time.Second
-	maxBurst     = math.MaxUint16 / 2        // twice it is counted in a uint16
-	minHeartbeat = 2 * time.Second           // the wheel turns once a second
 	stopPatience = lingerFor + 3*time.Second // beyond it what is left is cut
 )
 

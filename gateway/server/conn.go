@@ -53,6 +53,7 @@ const (
 	flagWatched
 	flagDoomed  // on the list of those to be ended
 	flagProxied // opening: a PROXY protocol header must come first
+	flagRefused // closing: it counts in Server.refused
 )
 
 // connExt is what a connection needs while something is unfinished.

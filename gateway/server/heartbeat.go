@@ -42,10 +42,10 @@ func (lp *loop) pingAt(c *conn) uint32 {
 // connection's key decides, but for connections with a backlog: something is on its way to them already.
 //
 // Runs on the loop.
-func (lp *loop) beat(c *conn, look func(uint32) bool) {
+func (lp *loop) beat(c *conn, now uint32, look func(uint32) bool) {
 	every := beatEvery(lp.cfg.Heartbeat)
 	phase := uint32(c.key % uint64(every))
-	number := (lp.now() + phase) / every
+	number := (now + phase) / every
 	if uint8(number) != c.beat {
 		c.beat = uint8(number)
 		if !lp.busy.has(c.slot) {
@@ -55,11 +55,11 @@ func (lp *loop) beat(c *conn, look func(uint32) bool) {
 	look((number+1)*every - phase)
 }
 
-// startBeat has the first heartbeat come an interval after `connected`.
+// startBeat has the first heartbeat come within an interval of `connected`, and not before it.
 func (lp *loop) startBeat(c *conn) {
 	if lp.cfg.Heartbeat > 0 {
 		every := beatEvery(lp.cfg.Heartbeat)
-		c.beat = uint8((lp.now() + uint32(c.key%uint64(every))) / every)
+		c.beat = uint8((c.seen + uint32(c.key%uint64(every))) / every)
 	}
 }
 

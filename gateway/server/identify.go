@@ -10,9 +10,12 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// retryToken is how long a client whose token cannot be judged yet is sent away for at most: the key set is fetched
-// meanwhile.
-const retryToken = 5 * time.Second
+// A client whose token cannot be judged yet is sent away for a time between these: a key set is fetched at most once in
+// 10 s.
+const (
+	retryTokenLeast = time.Second
+	retryTokenMost  = 10 * time.Second
+)
 
 // identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
 //
@@ -43,18 +46,14 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	case errors.Is(err, identity.ErrExpired):
 		refusal, closing = protocol.RefuseExpired, protocol.ErrTokenExpired
 	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
-		refusal, closing = protocol.RefuseKey, protocol.TryAgainAfter(rand.Int64N(retryToken.Milliseconds()))
+		refusal, closing = protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
 	}
 	if !coded {
 		lp.refuse(c, refusal)
 		return
 	}
 	lp.n.refused.add(refusal.Reason, 1)
-	lp.out = protocol.AppendCloseFrame(out, closing)
-	lp.beginClosing(c)
-	lp.write(c, lp.out)
-	lp.out = lp.out[:0]
-	lp.finishIfFlushed(c)
+	lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
 }
 
 // subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.
@@ -88,7 +87,10 @@ func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
 		return
 	}
-	lp.charge(c, authCharge)
+	if !lp.charge(c, min(authCharge, lp.cfg.MessageBurst/2)) {
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
+		return
+	}
 	who, err := lp.cfg.Verifier.Verify(cmd.Token, time.Now())
 	switch {
 	case err != nil:
@@ -125,5 +127,6 @@ func (lp *loop) giveUpForbidden(c *conn) {
 //
 // Runs on the loop.
 func (lp *loop) expiry(c *conn) uint32 {
-	return lp.now() + seconds(max(0, time.Until(c.who.Expires)))
+	left := min(max(0, time.Until(c.who.Expires)), 24*time.Hour) // a token may outlive the counting of seconds
+	return lp.now() + seconds(left)
 }

@@ -233,3 +233,15 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 		t.Errorf("closed %s before the new token ended", ends.Sub(now))
 	}
 }
+
+// A token may end when seconds are no longer counted in 32 bits.
+func TestTokenThatEndsInACentury(t *testing.T) {
+	t.Parallel()
+	is, ask := askForTokens(t)
+	s, _ := startServer(t, ask)
+	p := dialRaw(t, s)
+	p.write(with("Authorization: Bearer " + is.token("ann", 0, (1<<32)*time.Second)))
+	p.wantStatus(http.StatusSwitchingProtocols)
+	p.want("connected")
+	p.wantPong()
+}

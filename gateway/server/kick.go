@@ -57,12 +57,13 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 //
 // Runs on the loop.
 func (lp *loop) kick(from uint32, match func(*conn) bool, how func() *protocol.CloseError, ended *atomic.Int64, done chan<- struct{}) {
-	for n := 0; from <= lp.conns.used; from++ {
-		if n++; n > kickStep {
+	for looked, told := 0, 0; from <= lp.conns.used; from++ {
+		if looked++; looked > kickStep || told == drainStep {
 			lp.call(func() { lp.kick(from, match, how, ended, done) })
 			return
 		}
 		if c := lp.conns.at(from); c.state == stateOpen && c.flags&flagDoomed == 0 && match(c) {
+			told++
 			ended.Add(1)
 			lp.doom(c, how())
 		}

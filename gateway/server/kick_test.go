@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/carillon-ws/carillon/protocol"
@@ -59,4 +60,29 @@ func TestKickIsSliced(t *testing.T) {
 		t.Errorf("Kick = %d, %v", n, err)
 	}
 	p.wantPong()
+}
+
+// A kick of many leaves the loop time for others.
+func TestKickOfManyIsSliced(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops = 1 })
+	const n = 3 * drainStep
+	for range n {
+		p := dialRaw(t, s)
+		p.write(strings.Replace(handshake, "/ws", "/ws?user=ann", 1))
+	}
+	eventually(t, "all are open", func() bool { return connections(s) == n })
+	lp := s.loops[0]
+	var ended atomic.Int64
+	done := make(chan struct{}, 1)
+	onLoop(t, lp, func() {
+		lp.kick(1, func(*conn) bool { return true }, func() *protocol.CloseError { return protocol.ErrKicked }, &ended, done)
+		if got := ended.Load(); got != drainStep {
+			t.Errorf("%d ended at once, want %d", got, drainStep)
+		}
+	})
+	receive(t, "the end of the kick", done)
+	if got := ended.Load(); got != n {
+		t.Errorf("%d ended, want %d", got, n)
+	}
 }

@@ -113,14 +113,24 @@ func (lp *loop) gone(c *conn) {
 	if c.ext != nil && !c.ext.backlog.empty() {
 		lp.unbusy(c)
 	}
-	if c.address != nil {
-		lp.srv.addresses.put(c.address)
-	}
+	lp.uncount(c)
 	lp.wheel.remove(&lp.conns, c)
 	lp.conns.put(c)
 	lp.n.sockets.Add(-1)
 	lp.srv.sockets.Add(-1)
 	lp.publishGauges()
+}
+
+// uncount takes a connection out of what all loops count together.
+func (lp *loop) uncount(c *conn) {
+	if c.address != nil {
+		lp.srv.addresses.put(c.address)
+		c.address = nil
+	}
+	if c.flags&flagRefused != 0 {
+		lp.srv.refused.Add(-1)
+		c.flags &^= flagRefused
+	}
 }
 
 // expire looks at a connection whose second has come: something is overdue, or it is put back.
@@ -178,7 +188,7 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 		}
 	}
 	if lp.cfg.Heartbeat > 0 {
-		lp.beat(c, look)
+		lp.beat(c, now, look)
 	}
 	if next != 0 {
 		lp.wheel.schedule(&lp.conns, c, next)
@@ -201,6 +211,9 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	lp.batch.Reset()
 	lp.doomed = lp.doomed[:0]
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
+		for slot := uint32(1); slot <= lp.conns.used; slot++ {
+			lp.uncount(lp.conns.at(slot))
+		}
 		lp.index, lp.conns, lp.busy, lp.wheel = fanout.NewIndex[member](), arena{}, nil, wheel{}
 		lp.turn = fanout.NewTurn(lp.index)
 		lp.srv.sockets.Add(-lp.n.sockets.Swap(0))

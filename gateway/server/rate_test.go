@@ -2,8 +2,10 @@ package server
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -116,4 +118,35 @@ func TestCompressedMessagesAreChargedByTheByte(t *testing.T) {
 	if n := sum(s, func(n LoopStats) uint64 { return n.Commands }); n >= 3 {
 		t.Errorf("%d messages of 40 KB each were inflated for a burst of 100", n)
 	}
+}
+
+// A command that names a thousand channels is a thousand messages' work.
+func TestEachChannelIsCharged(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst = 1, 100 })
+	p := dial(t, s)
+	channels := func(n int) string { return strings.TrimSuffix(strings.Repeat(`"a",`, n), ",") }
+	p.send(`{"type":"subscribe","channels":[` + channels(60) + `]}`)
+	for range 60 {
+		p.want("subscribed")
+	}
+	if m := p.say(`{"type":"subscribe","id":1,"channels":[` + channels(60) + `]}`); m.Code != "rate_limited" || string(m.ID) != "1" {
+		t.Errorf("%+v, want rate_limited", m)
+	}
+	p.write(strings.Repeat(clientFrame(true, ws.OpText, `{"type":"ping"}`), 100))
+	p.wantClose(protocol.CloseRateLimit)
+}
+
+// A refresh is dear, but possible whatever the burst is.
+func TestRefreshWithASmallBurst(t *testing.T) {
+	t.Parallel()
+	is, ask := askForTokens(t)
+	s, _ := startServer(t, func(cfg *Config) { ask(cfg); cfg.MessageRate, cfg.MessageBurst = 10, 10 })
+	p := dialRaw(t, s)
+	p.write(with("Authorization: Bearer " + is.token("ann", 0, time.Minute)))
+	p.wantStatus(http.StatusSwitchingProtocols)
+	p.want("connected")
+	p.send(`{"type":"auth","token":"` + is.token("ann", 0, time.Hour) + `"}`)
+	p.want("authenticated")
+	p.wantPong()
 }

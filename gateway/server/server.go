@@ -28,6 +28,7 @@ type Server struct {
 
 	// Atomic.
 	sockets  atomic.Int64 // accepted and not yet closed, on all loops
+	refused  atomic.Int64 // of them, those that were refused and linger: they do not count as connections
 	draining atomic.Bool
 	stopping atomic.Bool
 	restarts atomic.Uint64

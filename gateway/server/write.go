@@ -23,7 +23,7 @@ func (lp *loop) write(c *conn, framed []byte) {
 		return
 	}
 	if c.ext != nil && !c.ext.backlog.empty() {
-		lp.keep(c, protocol.FrameOf(framed), 0)
+		lp.keepAnswers(c, framed, 0)
 		return
 	}
 	n, errno := send(c.fd, framed)
@@ -31,9 +31,29 @@ func (lp *loop) write(c *conn, framed []byte) {
 	switch {
 	case n == len(framed):
 	case errno == 0 || errno == syscall.EAGAIN:
-		lp.keep(c, protocol.FrameOf(framed), n) // whole: nothing may come between its halves
+		lp.keepAnswers(c, framed, n)
 	default:
 		lp.kill(c, "write_error")
+	}
+}
+
+// answerPiece is about how many bytes of answers wait as one piece. What is half sent must be finished even if the
+// connection is too slow, so pieces are small.
+const answerPiece = 16 << 10
+
+// keepAnswers appends a copy of answers to the backlog of a connection, in pieces. The first sent bytes are sent.
+//
+// Runs on the loop.
+func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
+	for len(framed) > 0 {
+		n := protocol.CutFrames(framed, answerPiece)
+		if sent < n {
+			lp.keep(c, protocol.FrameOf(framed[:n]), sent) // whole: nothing may come between its halves
+		}
+		if c.state == stateOpen && c.flags&flagDoomed != 0 {
+			return // too slow: the rest would be thrown away
+		}
+		framed, sent = framed[n:], max(0, sent-n)
 	}
 }
 
@@ -77,8 +97,10 @@ func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
 // Runs on the loop.
 func (lp *loop) limitBacklog(c *conn) {
 	b := &c.ext.backlog
-	over := b.bytes > lp.cfg.MaxBacklog || lp.n.backlogBytes.Load() > int64(lp.cfg.MaxBacklogTotal)
-	if !over || len(b.frames) == 1 || c.state != stateOpen {
+	totalOver := lp.n.backlogBytes.Load() > int64(lp.cfg.MaxBacklogTotal)
+	// A single publication is never too much for one connection, or the largest could not be heard at all.
+	alone := len(b.frames) == 1 && b.frames[0].Channel() != ""
+	if c.state != stateOpen || !totalOver && (b.bytes <= lp.cfg.MaxBacklog || alone) {
 		return
 	}
 	if lp.cfg.SlowConsumer == SlowDrop {
