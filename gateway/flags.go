@@ -95,6 +95,7 @@ func newFlagSet(cfg *config) *flag.FlagSet {
 	fs.IntVar(&cfg.gcPercent, "gc-percent", 100, "heap growth that starts a garbage collection, as GOGC: more collects less often and holds more memory; a delivery allocates nothing, so there is little to gain")
 	sizeVar(fs, &cfg.memoryLimit, "memory-limit", 0, "Go heap and runtime beyond which collections come closer, as GOMEMLIMIT: set it below the container's limit less 8KiB a connection for the kernel's share; 0: none")
 	fs.StringVar(&cfg.logLevel, "log-level", "info", "debug, info, warn or error")
+	echoFlag(fs, s)
 	return fs
 }
 

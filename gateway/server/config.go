@@ -60,6 +60,8 @@ type Config struct {
 	TokenSources    identity.Sources
 	PersonalChannel string // subscribed for each client, {sub} filled in; empty: none
 
+	EchoConfig
+
 	Upgrade  protocol.UpgradeConfig
 	Interest *fanout.Interest // required
 	Log      *slog.Logger     // default: slog.Default()

@@ -82,7 +82,7 @@ func newLoop(id int, srv *Server) *loop {
 		id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{}),
 		index:    fanout.NewIndex[member](),
 		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
-		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments},
+		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
 	}
 	lp.deflate.limits = lp.limits
 	lp.deflate.limits.Inflater = new(protocol.Inflater)

@@ -115,6 +115,9 @@ func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
 	}
 	lp.startBeat(c)
 	lp.expireOpen(c, c.seen) // nothing is overdue: it schedules what will be
+	if lp.cfg.echoes() {
+		return
+	}
 	connected := protocol.Message{
 		Type: protocol.MessageConnected, ClientID: lp.srv.ids.of(c.key), HeartbeatMs: lp.cfg.Heartbeat.Milliseconds(),
 	}
@@ -193,6 +196,9 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 // Runs on the loop.
 func (lp *loop) handle(c *conn, ev protocol.Event) {
 	within := lp.charge(c, 1+ev.Deflated/inflateUnit)
+	if lp.echo(c, ev) {
+		return
+	}
 	switch ev.Op {
 	case ws.OpText:
 		lp.n.commands.Add(1)

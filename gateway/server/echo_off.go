@@ -1,0 +1,12 @@
+//go:build !conformance
+
+package server
+
+import "github.com/carillon-ws/carillon/protocol"
+
+// EchoConfig is part of Config. Only builds for conformance tests have something in it.
+type EchoConfig struct{}
+
+func (*Config) echoes() bool { return false }
+
+func (*loop) echo(*conn, protocol.Event) bool { return false }
