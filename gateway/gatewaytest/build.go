@@ -1,0 +1,25 @@
+package gatewaytest
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Build compiles the gateway into dir, as it is shipped unless there are build tags, and returns its path.
+func Build(dir string, tags ...string) (string, error) {
+	path := filepath.Join(dir, "gateway")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-o", path,
+		"github.com/carillon-ws/carillon/gateway")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// Knows reports whether the gateway at path has a flag of this name, without its dash.
+func Knows(path, flag string) bool {
+	help, err := exec.Command(path, "-h").Output()
+	return err == nil && strings.Contains(string(help), "  -"+flag+" ")
+}
