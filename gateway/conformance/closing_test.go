@@ -50,8 +50,9 @@ func closingCases() []testCase {
 // noCode is what gobwas/ws makes of a close frame without one.
 const noCode = ws.StatusCode(0)
 
-// limitCases are 9.1 to 9.6, and 10.*: large messages, whole, in fragments and in chops.
-func limitCases(manyFragments bool) []testCase {
+// limitCases are 9.1 to 9.6, and 10.*: large messages, whole, in fragments and in chops. The largest have 16 MiB, and
+// most bytes; without -full none has more than largest.
+func limitCases(manyFragments bool, largest int) []testCase {
 	var cases []testCase
 	add := func(number string, op ws.OpCode, frames []string, payload string, c chop) {
 		cases = append(cases, testCase{number: number, frames: frames, chop: c, echoes: []string{said(op, payload)}})
@@ -60,10 +61,11 @@ func limitCases(manyFragments bool) []testCase {
 		fill := []string{"BAsd7&jh23", "\x00\xfe\x23\xfa\xf0"}[i]
 		message := func(n int) string { return strings.Repeat(fill, n/len(fill)+1)[:n] }
 		for j, n := range []int{64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20, 16 << 20} {
+			n = min(n, largest)
 			add(fmt.Sprintf("9.%d.%d", i+1, j+1), op, []string{gatewaytest.Frame(true, op, message(n))}, message(n), oneWrite)
 		}
 		for j, size := range []int{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20} {
-			n := 4 << 20
+			n := min(4<<20, largest)
 			if !manyFragments {
 				n = min(n, size*maxFragments)
 			}

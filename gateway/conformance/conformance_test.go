@@ -13,9 +13,13 @@ import (
 // TestAutobahn runs the suite's cases 1 to 10 and reports how many of each category passed.
 func TestAutobahn(t *testing.T) {
 	gw := startEcho(t)
+	count, largest := 100, 1<<20
+	if *full {
+		count, largest = 1000, 16<<20
+	}
 	var counts tally
 	for _, cases := range [][]testCase{
-		framingCases(), utf8Cases(), closingCases(), limitCases(gatewaytest.Knows(gateway, "max-fragments")),
+		framingCases(), utf8Cases(), closingCases(), limitCases(gatewaytest.Knows(gateway, "max-fragments"), largest),
 	} {
 		for _, tc := range cases {
 			counts.judge(t, tc.number, func(t *testing.T) { tc.run(t, gw.Addr) })
@@ -25,10 +29,6 @@ func TestAutobahn(t *testing.T) {
 	counts.judge(t, "5.20", func(t *testing.T) { slowFragments(t, gw.Addr, frameWise) })
 	for _, number := range []string{"6.4.1", "6.4.2", "6.4.3", "6.4.4"} {
 		counts.judge(t, number, func(t *testing.T) { failFast(t, gw.Addr, number) })
-	}
-	count := 100
-	if *full {
-		count = 1000
 	}
 	for i, size := range []int{0, 16, 64, 256, 1024, 4096} {
 		counts.judge(t, fmt.Sprintf("9.7.%d", i+1), func(t *testing.T) { roundTrips(t, gw.Addr, ws.OpText, size, count) })

@@ -1,0 +1,232 @@
+package abuse
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/gateway/gatewaytest"
+)
+
+const (
+	mib = 1 << 20
+
+	// handshakeTimeout is set short, so that waiting for it is. Timers are a wheel of seconds: an end can come a second
+	// late, and the socket lingers for two more.
+	handshakeTimeout = time.Second
+	timerSlack       = 2 * time.Second
+
+	// answerWithin is what every answer to a client that behaves has.
+	answerWithin = time.Second
+)
+
+// target is a gateway under attack.
+type target struct {
+	*gatewaytest.Process
+	options []gatewaytest.Option // with which clients that behave connect
+	head    []string             // lines of their request head
+}
+
+// attacked starts a gateway to be attacked.
+func attacked(t *testing.T, args ...string) *target {
+	t.Helper()
+	args = append([]string{"-loops", "2", "-handshake-timeout", handshakeTimeout.String(), "-drain", "0"}, args...)
+	return &target{Process: gatewaytest.Start(t, binary, args...)}
+}
+
+// withstands runs an attack as a subtest, with a bystander, and judges what it cost: no answer to the bystander late, a
+// fresh client served, and at most bound bytes of memory more than before at any time.
+func (g *target) withstands(t *testing.T, name string, bound int, attack func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		before := g.RSS()
+		g.ResetPeak()
+		b := g.bystand(t)
+		attack(t)
+		b.leave(t)
+		if grown := g.PeakRSS() - before; grown > bound {
+			t.Errorf("memory grew by %.1f MiB, want at most %d", float64(grown)/mib, bound/mib)
+		}
+		if err := g.serves(); err != nil {
+			t.Errorf("a fresh client is not served: %v", err)
+		}
+		if n := g.Metric("loop_panics_total") + g.Metric("loop_restarts_total"); n != 0 {
+			t.Errorf("%v handlers or loops failed", n)
+		}
+	})
+}
+
+// dial connects a client that behaves.
+func (g *target) dial() (*gatewaytest.Client, error) {
+	c, err := gatewaytest.Connect(g.Addr, g.options...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Upgrade(gatewaytest.Head(g.head...)); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// serves has a client come, subscribe, ping and go.
+func (g *target) serves() error {
+	c, err := g.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // nothing depends on how it goes
+	return errors.Join(c.Subscribe("user:fresh"), c.Ping())
+}
+
+// bystander is one client that behaves.
+type bystander struct {
+	stop  func()
+	ended chan error
+}
+
+// bystand connects the bystander and has it ping and subscribe until it leaves.
+func (g *target) bystand(t *testing.T) *bystander {
+	t.Helper()
+	c, err := g.dial()
+	if err != nil {
+		t.Fatalf("the bystander: %v", err)
+	}
+	done := make(chan struct{})
+	b := &bystander{stop: sync.OnceFunc(func() { close(done) }), ended: make(chan error, 1)}
+	control := newMetronome(t)
+	go func() {
+		defer c.Close() //nolint:errcheck // nothing depends on how it goes
+		b.ended <- bystandUntil(done, c, control)
+	}()
+	t.Cleanup(b.stop)
+	return b
+}
+
+// leave ends the bystander and judges how it was served.
+func (b *bystander) leave(t *testing.T) {
+	t.Helper()
+	b.stop()
+	if err := <-b.ended; err != nil {
+		t.Errorf("the bystander: %v", err)
+	}
+}
+
+func bystandUntil(done <-chan struct{}, c *gatewaytest.Client, control *metronome) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		if err := c.SetDeadline(time.Now().Add(gatewaytest.Patience)); err != nil {
+			return err
+		}
+		ask, what := c.Ping, "ping"
+		if n%10 == 0 {
+			ask, what = func() error { return c.Subscribe(fmt.Sprintf("bystander:%d", n%200)) }, "subscribe"
+		}
+		began := time.Now()
+		if err := ask(); err != nil {
+			return fmt.Errorf("%s %d: %w", what, n, err)
+		}
+		took := time.Since(began)
+		// What the same way through the kernel takes without a gateway is the machine's own delay.
+		own, err := control.beat()
+		if err != nil {
+			return err
+		}
+		if took > answerWithin+2*own {
+			return fmt.Errorf("%s %d was answered after %v; the machine alone took %v", what, n, took, own)
+		}
+		select {
+		case <-tick.C:
+		case <-done:
+			return nil
+		}
+	}
+}
+
+// metronome is an echo over loopback inside the test, to tell a slow gateway from a busy machine.
+type metronome struct {
+	nc net.Conn
+}
+
+func newMetronome(t *testing.T) *metronome {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // it has done its part
+	go func() {
+		if nc, err := l.Accept(); err == nil {
+			_, _ = io.Copy(nc, nc) // until the test closes the other end
+			_ = nc.Close()
+		}
+	}()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return &metronome{nc}
+}
+
+// beat is how long one byte takes there and back.
+func (m *metronome) beat() (time.Duration, error) {
+	began := time.Now()
+	b := []byte{1}
+	if _, err := m.nc.Write(b); err != nil {
+		return 0, err
+	}
+	_, err := io.ReadFull(m.nc, b)
+	return time.Since(began), err
+}
+
+// each runs f for 0 to n-1, all at once, and fails the test with the first errors.
+func each(t *testing.T, n int, f func(i int) error) {
+	t.Helper()
+	errs := make(chan error, n)
+	for i := range n {
+		go func() { errs <- f(i) }()
+	}
+	failed := 0
+	for range n {
+		if err := <-errs; err != nil {
+			if failed++; failed <= 3 {
+				t.Error(err)
+			}
+		}
+	}
+	if failed > 0 {
+		t.Fatalf("%d of %d failed", failed, n)
+	}
+}
+
+// filesBack waits until the gateway has no more descriptors than before.
+func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
+	t.Helper()
+	last := 0
+	gatewaytest.Eventually(t, patience, "descriptors are still held", func() bool {
+		last = g.Files()
+		return last <= before
+	})
+}
+
+// errReset is the end that an attacker gets who goes on writing to a gateway that has closed: what it was sent before
+// may be lost with it.
+var errReset = syscall.ECONNRESET
+
+// readControl reads a frame; a close frame is an error, a *gatewaytest.Closed.
+func readControl(c *gatewaytest.Client) (ws.Header, []byte, error) {
+	h, payload, err := c.ReadFrame()
+	if err == nil && h.OpCode == ws.OpClose {
+		code, reason := ws.ParseCloseFrameData(payload)
+		err = &gatewaytest.Closed{Code: code, Reason: reason}
+	}
+	return h, payload, err
+}

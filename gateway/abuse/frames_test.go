@@ -1,0 +1,329 @@
+package abuse
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/gateway/gatewaytest"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+const maxMessage = 64 << 10 // the default of -max-message
+
+// ended connects, sends bytes, and wants a close frame with one of the codes and then the end, which the gateway
+// makes; how long that may take is within.
+func (g *target) ended(sent string, within time.Duration, codes ...ws.StatusCode) error {
+	c, err := g.dial()
+	if err != nil {
+		return err
+	}
+	defer c.Close() //nolint:errcheck // it has ended
+	began := time.Now()
+	if err := c.Say(sent); err != nil {
+		return err
+	}
+	return endsWith(c, began, within, codes...)
+}
+
+func endsWith(c *gatewaytest.Client, began time.Time, within time.Duration, codes ...ws.StatusCode) error {
+	closed, err := c.AwaitClose()
+	if err != nil {
+		return fmt.Errorf("no close frame: %w", err)
+	}
+	if !slices.Contains(codes, closed.Code) {
+		return fmt.Errorf("%w, want %v", closed, codes)
+	}
+	if took := time.Since(began); took > within {
+		return fmt.Errorf("closed after %v, want %v", took, within)
+	}
+	_, err = c.AwaitEnd()
+	return err
+}
+
+func TestT10DeclaredLength(t *testing.T) {
+	t.Parallel()
+	g := attacked(t)
+	for _, tc := range []struct {
+		name   string
+		header string
+	}{
+		{"fr-declared-1TiB", gatewaytest.HeaderOf(ws.OpText, 1<<40)},
+		{"fr-declared-max", gatewaytest.HeaderOf(ws.OpText, 1<<62)},
+		{"fr-declared-top-bit", "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00"},
+		{"fr-declared-one-over", gatewaytest.HeaderOf(ws.OpText, maxMessage+1)},
+		{"fr-declared-in-fragments", gatewaytest.Frame(false, ws.OpText, "a") + gatewaytest.HeaderOf(ws.OpContinuation, maxMessage)},
+	} {
+		g.withstands(t, tc.name, 24*mib, func(t *testing.T) {
+			each(t, 20, func(int) error {
+				return g.ended(tc.header, 2*answerWithin, ws.StatusMessageTooBig, ws.StatusProtocolError)
+			})
+		})
+	}
+	g.withstands(t, "fr-declared-and-nothing-sent", 24*mib, func(t *testing.T) {
+		clients := make([]*gatewaytest.Client, scale(300, 600))
+		each(t, len(clients), func(i int) (err error) {
+			if clients[i], err = g.dial(); err == nil {
+				err = clients[i].Say(gatewaytest.HeaderOf(ws.OpText, maxMessage) + "a")
+			}
+			return err
+		})
+		if err := g.serves(); err != nil { // behind all that was said
+			t.Error(err)
+		}
+		for _, c := range clients {
+			c.Reset()
+		}
+	})
+}
+
+// flood writes the same bytes again and again, whole rounds of them, until the connection ends or there were enough;
+// it returns what was written.
+func flood(c *gatewaytest.Client, round string, rounds int) (written int, err error) {
+	for range rounds {
+		n, err := c.Write([]byte(round))
+		if written += n; err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+func TestT11OversizedStream(t *testing.T) {
+	t.Parallel()
+	g := attacked(t)
+	g.withstands(t, "fr-oversize-stream", 24*mib, func(t *testing.T) {
+		c, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // it has ended
+		began := time.Now()
+		var written atomic.Int64
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			if c.Say(gatewaytest.HeaderOf(ws.OpText, 64*mib)) == nil {
+				n, _ := flood(c, strings.Repeat("a", 64<<10), 1024) // until the gateway ends it
+				written.Store(int64(n))
+			}
+		}()
+		if err := endsWith(c, began, 2*answerWithin, ws.StatusMessageTooBig); err != nil && !errors.Is(err, errReset) {
+			t.Error(err)
+		}
+		<-stopped
+		if n := written.Load(); n > 48*mib {
+			t.Errorf("%d MiB were taken of a message that was refused", n/mib)
+		}
+	})
+}
+
+func TestT12FragmentMemory(t *testing.T) {
+	t.Parallel()
+	g := attacked(t)
+	for _, tc := range []struct {
+		name  string
+		first string
+		more  string
+		times int
+		codes []ws.StatusCode
+	}{
+		{"fr-fragments-unbounded", "a", strings.Repeat("a", 4<<10), 10_000, []ws.StatusCode{ws.StatusMessageTooBig, ws.StatusPolicyViolation}},
+		{"fr-fragments-empty", "", "", 1_000_000, []ws.StatusCode{ws.StatusMessageTooBig, ws.StatusPolicyViolation}},
+	} {
+		g.withstands(t, tc.name, 8*mib, func(t *testing.T) {
+			each(t, 10, func(int) error {
+				c, err := g.dial()
+				if err != nil {
+					return err
+				}
+				defer c.Close() //nolint:errcheck // it has ended
+				began := time.Now()
+				go func() {
+					if c.Say(gatewaytest.Frame(false, ws.OpText, tc.first)) == nil {
+						// A thousand frames a write: what is refused is refused behind the first few of them.
+						round := strings.Repeat(gatewaytest.Frame(false, ws.OpContinuation, tc.more), 100)
+						_, _ = flood(c, round, tc.times/100)
+					}
+				}()
+				if err := endsWith(c, began, 2*answerWithin, tc.codes...); !errors.Is(err, errReset) {
+					return err
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestT13UnfinishedMessage(t *testing.T) {
+	t.Parallel()
+	within, args := 2*30*time.Second, []string(nil)
+	if gatewaytest.Knows(binary, "message-timeout") {
+		within, args = 2*time.Second+timerSlack, []string{"-message-timeout", "1s"}
+	} else if !*full {
+		t.Skip("this gateway has no -message-timeout, and its own is 30 s: see -full")
+	}
+	g := attacked(t, args...)
+	dripped := func(sent, more string) func(*testing.T) {
+		return func(t *testing.T) {
+			each(t, 20, func(int) error {
+				c, err := g.dial()
+				if err != nil {
+					return err
+				}
+				defer c.Close() //nolint:errcheck // it has ended
+				if err := c.SetDeadline(time.Now().Add(within + gatewaytest.Patience)); err != nil {
+					return err
+				}
+				began, over := time.Now(), make(chan struct{})
+				defer close(over)
+				if err := c.Say(sent); err != nil {
+					return err
+				}
+				go func() {
+					tick := time.NewTicker(100 * time.Millisecond)
+					defer tick.Stop()
+					for more != "" && c.Say(more) == nil {
+						select {
+						case <-tick.C:
+						case <-over:
+							return
+						}
+					}
+				}()
+				return endsWith(c, began, within, ws.StatusPolicyViolation)
+			})
+		}
+	}
+	g.withstands(t, "slow-open-message", 8*mib, dripped(gatewaytest.Frame(false, ws.OpText, "a"), gatewaytest.Frame(true, ws.OpPing, "p")))
+	g.withstands(t, "slow-partial-frame", 8*mib, dripped(gatewaytest.HeaderOf(ws.OpText, 1000)+"half", ""))
+	g.withstands(t, "slow-partial-header", 8*mib, dripped("\x81", ""))
+	g.withstands(t, "slow-drip-frame", 8*mib, dripped(gatewaytest.HeaderOf(ws.OpText, 60_000), "a"))
+}
+
+func TestT14ControlFlood(t *testing.T) {
+	t.Parallel()
+	g := attacked(t)
+	rounds := scale(300, 3000)
+	limits := []ws.StatusCode{ws.StatusPolicyViolation, protocol.CloseRateLimit, protocol.CloseSlowConsumer}
+	// judged wants the flood to have been taken whole, or to have been ended by a limit.
+	judged := func(c *gatewaytest.Client, flooded <-chan error, err error) error {
+		var closed *gatewaytest.Closed
+		if errors.As(err, &closed) {
+			if slices.Contains(limits, closed.Code) {
+				return nil
+			}
+			return closed
+		}
+		if err != nil && !errors.Is(err, errReset) {
+			return err
+		}
+		_ = c.Close() // before the flood is asked: it may wait for a socket that takes nothing
+		<-flooded
+		return nil
+	}
+	g.withstands(t, "fr-ping-flood", 24*mib, func(t *testing.T) {
+		c, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // it has ended
+		flooded := make(chan error, 1)
+		go func() {
+			_, err := flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPing, "flood"), 100), rounds)
+			flooded <- err
+		}()
+		for range 100 * rounds {
+			var h ws.Header
+			if h, _, err = readControl(c); err != nil {
+				break
+			}
+			if h.OpCode != ws.OpPong {
+				t.Fatalf("frame %+v, want a pong", h)
+			}
+		}
+		if err := judged(c, flooded, err); err != nil {
+			t.Error(err)
+		}
+	})
+	g.withstands(t, "fr-ping-flood-unread", 24*mib, func(t *testing.T) {
+		each(t, 4, func(int) error {
+			c, err := g.dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close() //nolint:errcheck // it has ended
+			// Whether it is the gateway that ends it or the socket that takes no more, memory stays flat.
+			if err := c.SetWriteDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				return err
+			}
+			_, _ = flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPing, strings.Repeat("f", 125)), 100), rounds)
+			return nil
+		})
+	})
+	g.withstands(t, "fr-pong-flood", 24*mib, func(t *testing.T) {
+		c, err := g.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // it has ended
+		flooded := make(chan error, 1)
+		go func() {
+			_, err := flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPong, "flood"), 100), rounds)
+			if err == nil {
+				err = c.Send(`{"type":"ping"}`)
+			}
+			flooded <- err
+		}()
+		m, err := c.Message()
+		if err == nil && m.Type != "pong" {
+			err = fmt.Errorf("answer %+v", m)
+		}
+		if err := judged(c, flooded, err); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestT15ProtocolErrors(t *testing.T) {
+	t.Parallel()
+	g := attacked(t)
+	part, more := gatewaytest.Frame(false, ws.OpText, "a"), gatewaytest.Frame(true, ws.OpContinuation, "b")
+	g.withstands(t, "fr-protocol-errors", 8*mib, func(t *testing.T) {
+		for _, tc := range []struct {
+			name, sent string
+			code       ws.StatusCode
+		}{
+			{"not masked", "\x81\x02hi", ws.StatusProtocolError},
+			{"RSV1", gatewaytest.RawFrame(true, 4, ws.OpText, "x"), ws.StatusProtocolError},
+			{"RSV2", gatewaytest.RawFrame(true, 2, ws.OpText, "x"), ws.StatusProtocolError},
+			{"RSV3", gatewaytest.RawFrame(true, 1, ws.OpPing, "x"), ws.StatusProtocolError},
+			{"reserved data opcode", gatewaytest.Frame(true, 3, "x"), ws.StatusProtocolError},
+			{"reserved control opcode", gatewaytest.Frame(true, 11, "x"), ws.StatusProtocolError},
+			{"control of 126 octets", gatewaytest.Frame(true, ws.OpPing, strings.Repeat("x", 126)), ws.StatusProtocolError},
+			{"control in fragments", gatewaytest.Frame(false, ws.OpPing, "x"), ws.StatusProtocolError},
+			{"continuation of nothing", more, ws.StatusProtocolError},
+			{"message in a message", part + part, ws.StatusProtocolError},
+			{"close of one octet", gatewaytest.Frame(true, ws.OpClose, "x"), ws.StatusProtocolError},
+			{"close with 1005", gatewaytest.CloseFrame(1005, ""), ws.StatusProtocolError},
+			{"close with 2000", gatewaytest.CloseFrame(2000, ""), ws.StatusProtocolError},
+			{"close reason not UTF-8", gatewaytest.Frame(true, ws.OpClose, "\x03\xe8\xff"), ws.StatusInvalidFramePayloadData},
+			{"text not UTF-8", gatewaytest.Frame(true, ws.OpText, "\xff"), ws.StatusInvalidFramePayloadData},
+			{"text not UTF-8, unfinished", gatewaytest.HeaderOf(ws.OpText, 100) + "\xff", ws.StatusInvalidFramePayloadData},
+			{"rune cut at the end", part + gatewaytest.Frame(true, ws.OpContinuation, "\xe2\x82"), ws.StatusInvalidFramePayloadData},
+			{"binary", gatewaytest.Frame(true, ws.OpBinary, "x"), ws.StatusUnsupportedData},
+			{"HTTP", gatewaytest.Head(), ws.StatusProtocolError},
+		} {
+			// Commands behind the fault are not carried out: nothing but the close frame comes.
+			if err := g.ended(tc.sent+gatewaytest.Frame(true, ws.OpText, `{"type":"ping"}`), 2*answerWithin, tc.code); err != nil {
+				t.Errorf("%s: %v", tc.name, err)
+			}
+		}
+	})
+}
