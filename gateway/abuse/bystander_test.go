@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -216,10 +215,6 @@ func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
 		return last <= before
 	})
 }
-
-// errReset is the end that an attacker gets who goes on writing to a gateway that has closed: what it was sent before
-// may be lost with it.
-var errReset = syscall.ECONNRESET
 
 // readControl reads a frame; a close frame is an error, a *gatewaytest.Closed.
 func readControl(c *gatewaytest.Client) (ws.Header, []byte, error) {
