@@ -54,7 +54,7 @@ func Connect(addr string, options ...Option) (*Client, error) {
 	if err := nc.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return nil, err
 	}
-	return &Client{nc.(*net.TCPConn), bufio.NewReaderSize(nc, 512)}, nil
+	return &Client{nc.(*net.TCPConn), bufio.NewReaderSize(nc, 1<<10)}, nil
 }
 
 // Head is a request head as RFC 6455 wants it, with more header lines at its end.
