@@ -2,11 +2,11 @@
 GO        ?= go
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
-FUZZTIME  ?= 30s
+FUZZTIME  ?= 60s
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test setup race lint fuzz bench bench-10k bench-floor bench-tables ci clean
+.PHONY: help build run test setup race lint fuzz abuse conformance bench bench-10k bench-floor bench-tables ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,8 +30,14 @@ lint: ## run golangci-lint, and shellcheck on the scripts
 	$(GO) run $(GOLANGCI) run $(PACKAGES)
 	./scripts/lint-scripts.sh
 
-fuzz: ## run every fuzz target for FUZZTIME (30s)
+fuzz: ## run every fuzz target for FUZZTIME (60s)
 	./scripts/fuzz.sh $(FUZZTIME)
+
+abuse: setup ## throw the threat list at a running gateway, at full scale (minutes)
+	$(GO) -C gateway/abuse test -timeout 30m -v -full
+
+conformance: ## run the cases of the Autobahn test suite, all sizes, against a gateway that echoes
+	$(GO) -C gateway/conformance test -timeout 10m -full
 
 bench: ## run the benchmarks of every stage
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)

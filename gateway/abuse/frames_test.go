@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -206,86 +207,82 @@ func TestT13UnfinishedMessage(t *testing.T) {
 
 func TestT14ControlFlood(t *testing.T) {
 	t.Parallel()
-	g := attacked(t)
 	rounds := scale(300, 3000)
-	limits := []ws.StatusCode{ws.StatusPolicyViolation, protocol.CloseRateLimit, protocol.CloseSlowConsumer}
-	// judged wants the flood to have been taken whole, or to have been ended by a limit.
-	judged := func(c *gatewaytest.Client, flooded <-chan error, err error) error {
-		var closed *gatewaytest.Closed
-		if errors.As(err, &closed) {
-			if slices.Contains(limits, closed.Code) {
-				return nil
-			}
-			return closed
-		}
+	const together = 100
+	// flooded has a client that reads send that many control frames and a question, and returns what ended it: nil is
+	// the answer to the question, behind as many pongs as there were pings.
+	flooded := func(g *target, op ws.OpCode) error {
+		c, err := g.dial()
 		if err != nil {
 			return err
 		}
-		_ = c.Close() // before the flood is asked: it may wait for a socket that takes nothing
-		<-flooded
-		return nil
-	}
-	g.withstands(t, "fr-ping-flood", 24*mib, func(t *testing.T) {
-		c, err := g.dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close() //nolint:errcheck // it has ended
-		flooded := make(chan error, 1)
+		defer c.Close() //nolint:errcheck // it is of no more use
 		go func() {
-			_, err := flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPing, "flood"), 100), rounds)
-			flooded <- err
+			if _, err := flood(c, strings.Repeat(gatewaytest.Frame(true, op, "flood"), together), rounds); err == nil {
+				_ = c.Send(`{"type":"ping"}`) // the reader judges
+			}
 		}()
-		for range 100 * rounds {
-			var h ws.Header
-			if h, _, err = readControl(c); err != nil {
-				break
-			}
-			if h.OpCode != ws.OpPong {
-				t.Fatalf("frame %+v, want a pong", h)
+		for pongs := 0; ; pongs++ {
+			h, payload, err := readControl(c)
+			switch {
+			case err != nil:
+				return err
+			case h.OpCode == ws.OpPong:
+			case op == ws.OpPing && pongs != together*rounds:
+				return fmt.Errorf("%q behind %d pongs, want %d", payload, pongs, together*rounds)
+			default:
+				return nil
 			}
 		}
-		if err := judged(c, flooded, err); err != nil {
-			t.Error(err)
+	}
+	// ends wants a limit to be what ended it.
+	ends := func(err error, codes ...ws.StatusCode) error {
+		var closed *gatewaytest.Closed
+		if errors.As(err, &closed) && slices.Contains(codes, closed.Code) {
+			return nil
 		}
-	})
-	g.withstands(t, "fr-ping-flood-unread", 24*mib, func(t *testing.T) {
+		return fmt.Errorf("ended with %w, want %v", err, codes)
+	}
+	limited := attacked(t)
+	for name, op := range map[string]ws.OpCode{"fr-ping-flood": ws.OpPing, "fr-pong-flood": ws.OpPong} {
+		limited.withstands(t, name, 24*mib, func(t *testing.T) {
+			if err := ends(flooded(limited, op), policy...); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// Without limits of its rate a flood is answered, as far as the client reads.
+	free := attacked(t, "-max-message-rate", "0")
+	for name, op := range map[string]ws.OpCode{"fr-ping-flood-without-rates": ws.OpPing, "fr-pong-flood-without-rates": ws.OpPong} {
+		free.withstands(t, name, 24*mib, func(t *testing.T) {
+			if err := flooded(free, op); err != nil && ends(err, protocol.CloseSlowConsumer) != nil {
+				t.Error(err)
+			}
+		})
+	}
+	free.withstands(t, "fr-ping-flood-unread", 24*mib, func(t *testing.T) {
 		each(t, 4, func(int) error {
-			c, err := g.dial()
+			c, err := free.dial()
 			if err != nil {
 				return err
 			}
-			defer c.Close() //nolint:errcheck // it has ended
-			// Whether it is the gateway that ends it or the socket that takes no more, memory stays flat.
-			if err := c.SetWriteDeadline(time.Now().Add(5 * time.Second)); err != nil {
-				return err
-			}
-			_, _ = flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPing, strings.Repeat("f", 125)), 100), rounds)
-			return nil
+			defer c.Close() //nolint:errcheck // it is of no more use
+			return unread(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPing, strings.Repeat("f", 125)), together), rounds)
 		})
 	})
-	g.withstands(t, "fr-pong-flood", 24*mib, func(t *testing.T) {
-		c, err := g.dial()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close() //nolint:errcheck // it has ended
-		flooded := make(chan error, 1)
-		go func() {
-			_, err := flood(c, strings.Repeat(gatewaytest.Frame(true, ws.OpPong, "flood"), 100), rounds)
-			if err == nil {
-				err = c.Send(`{"type":"ping"}`)
-			}
-			flooded <- err
-		}()
-		m, err := c.Message()
-		if err == nil && m.Type != "pong" {
-			err = fmt.Errorf("answer %+v", m)
-		}
-		if err := judged(c, flooded, err); err != nil {
-			t.Error(err)
-		}
-	})
+}
+
+// unread writes again and again and reads nothing, so that answers pile up. The gateway must end that or go on taking
+// what is written.
+func unread(c *gatewaytest.Client, round string, rounds int) error {
+	if err := c.SetWriteDeadline(time.Now().Add(gatewaytest.Patience)); err != nil {
+		return err
+	}
+	_, err := flood(c, round, rounds)
+	if err == nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
+	return fmt.Errorf("the gateway neither takes what is written nor ends it: %w", err)
 }
 
 func TestT15ProtocolErrors(t *testing.T) {

@@ -106,10 +106,10 @@ func (y *tally) total() (n int) {
 	return n
 }
 
-// report says how many cases of each category passed.
-func (y *tally) report(t *testing.T) {
+// report says how many cases of each category passed; make conformance shows it.
+func (y *tally) report() {
 	for _, category := range slices.Sorted(maps.Keys(y.ran)) {
-		t.Logf("cases %s.*: %d of %d passed", category, y.passed[category], y.ran[category])
+		fmt.Fprintf(os.Stdout, "cases %s.*: %d of %d passed\n", category, y.passed[category], y.ran[category])
 	}
 }
 
