@@ -28,10 +28,22 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	// After the first signal the default action is back: a second one leaves at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// untilSignal returns a context that ends with the first SIGTERM or interrupt. The second leaves at once, however soon
+// it comes: one that is sent while the first is being acted on must not be lost.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-signals
+		cancel()
+		second := <-signals
+		os.Exit(128 + int(second.(syscall.Signal))) // what a shell makes of a signal that ended a process
+	}()
+	return ctx
 }
 
 // usageError marks errors that are the caller's: one sentence, exit status 2.

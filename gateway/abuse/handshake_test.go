@@ -91,9 +91,12 @@ func TestT01CrossSiteHandshake(t *testing.T) {
 	})
 }
 
+// handshakeTimeout is short where it is waited for.
+const handshakeTimeout = 2 * time.Second
+
 func TestT02Slowloris(t *testing.T) {
 	t.Parallel()
-	g := attacked(t)
+	g := attacked(t, "-handshake-timeout", handshakeTimeout.String())
 	before := g.Files()
 	// ends waits for the gateway to end a connection, saying 408 or nothing.
 	ends := func(c *gatewaytest.Client, began time.Time) error {
@@ -144,6 +147,19 @@ func TestT02Slowloris(t *testing.T) {
 				}
 			}()
 			return ends(c, began)
+		})
+	})
+	// Whoever is slow, but in time, is served, whenever in a second it came.
+	g.withstands(t, "slow-in-time", 8*mib, func(t *testing.T) {
+		each(t, 50, func(i int) error {
+			<-time.After(time.Duration(i) * 20 * time.Millisecond)
+			c, err := gatewaytest.Connect(g.Addr)
+			if err != nil {
+				return err
+			}
+			defer c.Close() //nolint:errcheck // nothing depends on how it goes
+			<-time.After(handshakeTimeout * 6 / 10)
+			return c.Upgrade(gatewaytest.Head())
 		})
 	})
 	g.filesBack(t, before, 5*time.Second)
@@ -307,7 +323,7 @@ func TestT06HeaderInjection(t *testing.T) {
 
 func TestT07WrongProtocol(t *testing.T) {
 	t.Parallel()
-	g := attacked(t)
+	g := attacked(t, "-handshake-timeout", handshakeTimeout.String())
 	noise := make([]byte, 2048)
 	rnd := rand.New(rand.NewPCG(7, 7))
 	for i := range noise {
