@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestParseChannel(t *testing.T) {
@@ -66,4 +68,28 @@ func TestParseChannelAllocs(t *testing.T) {
 	if got := testing.AllocsPerRun(100, func() { _, _ = ParseChannel("notifications:user:42") }); got != 0 {
 		t.Errorf("ParseChannel allocates %v times, want 0", got)
 	}
+}
+
+// FuzzParseChannel: a name that is taken means the same in either form, and is safe to repeat in an answer and a log.
+func FuzzParseChannel(f *testing.F) {
+	for _, name := range []string{"user:42", "notifications:user:42", "notifications:notifications:a", "", "a\x00b", "caf\u00e9 🔔", "\xff", "a\u0085", "*"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		short, err := ParseChannel(name)
+		if err != nil {
+			if short != "" || ErrorCodeOf(err) != ErrorBadChannel {
+				t.Errorf("ParseChannel(%q) = %q, %v", name, short, err)
+			}
+			return
+		}
+		if short == "" || len(short) > MaxChannelBytes || !utf8.ValidString(short) || strings.ContainsFunc(short, unicode.IsControl) {
+			t.Errorf("ParseChannel(%q) = %q", name, short)
+		}
+		for _, again := range []string{short, RedisChannel(short)} {
+			if got, err := ParseChannel(again); got != short || err != nil {
+				t.Errorf("ParseChannel(%q) = %q, %v, want %q as before", again, got, err, short)
+			}
+		}
+	})
 }
