@@ -218,12 +218,12 @@ func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
 	})
 }
 
-// readControl reads a frame; a close frame is an error, a *gatewaytest.Closed.
+// readControl reads a frame; a close frame is an error, a *gatewaytest.CloseError.
 func readControl(c *gatewaytest.Client) (ws.Header, []byte, error) {
 	h, payload, err := c.ReadFrame()
 	if err == nil && h.OpCode == ws.OpClose {
 		code, reason := ws.ParseCloseFrameData(payload)
-		err = &gatewaytest.Closed{Code: code, Reason: reason}
+		err = &gatewaytest.CloseError{Code: code, Reason: reason}
 	}
 	return h, payload, err
 }

@@ -29,7 +29,7 @@ func (g *target) refusedCommand(text string, codes ...string) error {
 		return err
 	}
 	m, err := c.Message()
-	var closed *gatewaytest.Closed
+	var closed *gatewaytest.CloseError
 	switch {
 	case errors.As(err, &closed) && slices.Contains(policy, closed.Code):
 		return nil
@@ -107,7 +107,7 @@ func (g *target) converse(t *testing.T, command func(i int) string, n int, judge
 			}
 		}
 		m, err := c.Message()
-		var closed *gatewaytest.Closed
+		var closed *gatewaytest.CloseError
 		if errors.As(err, &closed) && slices.Contains(policy, closed.Code) {
 			return
 		}

@@ -237,7 +237,7 @@ func TestT14ControlFlood(t *testing.T) {
 	}
 	// ends wants a limit to be what ended it.
 	ends := func(err error, codes ...ws.StatusCode) error {
-		var closed *gatewaytest.Closed
+		var closed *gatewaytest.CloseError
 		if errors.As(err, &closed) && slices.Contains(codes, closed.Code) {
 			return nil
 		}

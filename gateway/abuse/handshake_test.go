@@ -184,8 +184,7 @@ func pour(addr, begin, more string, total int) (status int, err error) {
 		}
 	}()
 	_, err = c.Response()
-	var refused *gatewaytest.StatusError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*gatewaytest.StatusError](err); ok {
 		return refused.Status, nil
 	}
 	return 0, fmt.Errorf("no refusal: %w", err)

@@ -317,7 +317,7 @@ func TestT30SubscriptionAuthorization(t *testing.T) {
 			t.Fatal(err)
 		}
 		m, err := a.Message()
-		var closed *gatewaytest.Closed
+		var closed *gatewaytest.CloseError
 		if errors.As(err, &closed) && closed.Code == protocol.CloseForbidden {
 			return
 		}

@@ -148,14 +148,14 @@ func (tc *testCase) run(t *testing.T, addr string) {
 }
 
 // dial connects and upgrades; an echo server says nothing of its own accord.
-func dial(t *testing.T, addr string, lines ...string) *gatewaytest.Client {
+func dial(t *testing.T, addr string) *gatewaytest.Client {
 	t.Helper()
 	c, err := gatewaytest.Connect(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	say(t, c, gatewaytest.Head(lines...))
+	say(t, c, gatewaytest.Head())
 	if _, err := c.Response(); err != nil {
 		t.Fatal(err)
 	}

@@ -194,16 +194,16 @@ type Message struct {
 	Timestamp int64           `json:"timestamp"`
 }
 
-// Closed is a close frame, as an error.
-type Closed struct {
+// CloseError is a close frame, as an error.
+type CloseError struct {
 	Code   ws.StatusCode
 	Reason string
 }
 
-func (e *Closed) Error() string { return fmt.Sprintf("closed with %d %q", e.Code, e.Reason) }
+func (e *CloseError) Error() string { return fmt.Sprintf("closed with %d %q", e.Code, e.Reason) }
 
 // Message reads the next message. Pings are answered and passed over, pongs are passed over; a close frame is an
-// error, a *Closed.
+// error, a *CloseError.
 func (c *Client) Message() (m Message, err error) {
 	for {
 		h, payload, err := c.ReadFrame()
@@ -212,7 +212,7 @@ func (c *Client) Message() (m Message, err error) {
 			return m, err
 		case h.OpCode == ws.OpClose:
 			code, reason := ws.ParseCloseFrameData(payload)
-			return m, &Closed{code, reason}
+			return m, &CloseError{code, reason}
 		case h.OpCode == ws.OpPing:
 			if err := c.Say(Frame(true, ws.OpPong, string(payload))); err != nil {
 				return m, err
@@ -252,10 +252,10 @@ func (c *Client) Ping() error {
 }
 
 // AwaitClose reads whatever comes until the close frame.
-func (c *Client) AwaitClose() (*Closed, error) {
+func (c *Client) AwaitClose() (*CloseError, error) {
 	for {
 		_, err := c.Message()
-		var closed *Closed
+		var closed *CloseError
 		switch {
 		case errors.As(err, &closed):
 			return closed, nil
