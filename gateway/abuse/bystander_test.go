@@ -163,16 +163,18 @@ func newMetronome(t *testing.T) *metronome {
 		t.Fatal(err)
 	}
 	defer l.Close() //nolint:errcheck // it has done its part
-	go func() {
-		if nc, err := l.Accept(); err == nil {
-			_, _ = io.Copy(nc, nc) // until the test closes the other end
-			_ = nc.Close()
-		}
-	}()
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
+	echo, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = io.Copy(echo, echo) // until the test closes the other end
+		_ = echo.Close()
+	}()
 	t.Cleanup(func() { _ = nc.Close() })
 	return &metronome{nc}
 }
