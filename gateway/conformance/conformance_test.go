@@ -6,8 +6,6 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/gobwas/ws"
-
-	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
 // TestAutobahn runs the suite's cases 1 to 10 and reports how many of each category passed.
@@ -19,7 +17,7 @@ func TestAutobahn(t *testing.T) {
 	}
 	var counts tally
 	for _, cases := range [][]testCase{
-		framingCases(), utf8Cases(), closingCases(), limitCases(gatewaytest.Knows(gateway, "max-fragments"), largest),
+		framingCases(), utf8Cases(), closingCases(), limitCases(largest),
 	} {
 		for _, tc := range cases {
 			counts.judge(t, tc.number, func(t *testing.T) { tc.run(t, gw.Addr) })

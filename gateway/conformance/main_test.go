@@ -35,14 +35,8 @@ func run(m *testing.M) int {
 // startEcho runs a gateway that echoes, with limits that the suite's messages fit in.
 func startEcho(t *testing.T, args ...string) *gatewaytest.Process {
 	t.Helper()
-	args = append([]string{"-echo", "-loops", "2", "-max-message", "16MiB", "-max-backlog", "64MiB"}, args...)
-	// The suite sends tens of thousands of fragments and of messages a second.
-	for _, limit := range []struct{ flag, value string }{
-		{"max-fragments", "1000000"}, {"max-message-rate", "0"}, {"max-control-rate", "0"},
-	} {
-		if gatewaytest.Knows(gateway, limit.flag) {
-			args = append(args, "-"+limit.flag, limit.value)
-		}
-	}
-	return gatewaytest.Start(t, gateway, args...)
+	return gatewaytest.Start(t, gateway, append([]string{
+		"-echo", "-loops", "2", "-max-message", "16MiB", "-max-backlog", "64MiB",
+		"-max-fragments", fmt.Sprint(maxFragments), "-max-message-rate", "0",
+	}, args...)...)
 }
