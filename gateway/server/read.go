@@ -199,9 +199,6 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 	if lp.echo(c, ev) {
 		return
 	}
-	if lp.echo(c, ev) {
-		return
-	}
 	switch ev.Op {
 	case ws.OpText:
 		lp.n.commands.Add(1)
