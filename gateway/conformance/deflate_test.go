@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -96,7 +97,7 @@ func TestAutobahnDeflate(t *testing.T) {
 	gw := startEcho(t, "-compress")
 	count := 2
 	if *full {
-		count = 100
+		count = 20
 	}
 	var counts tally
 	sets := deflateData()
@@ -203,8 +204,10 @@ func TestAnotherClientDeflate(t *testing.T) {
 		t.Skip("this gateway has no -compress")
 	}
 	gw := startEcho(t, "-compress")
+	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Patience/2)
+	defer cancel()
 	for _, mode := range []websocket.CompressionMode{websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover} {
-		c, resp, err := websocket.Dial(t.Context(), "ws://"+gw.Addr+"/ws", &websocket.DialOptions{CompressionMode: mode, CompressionThreshold: 1})
+		c, resp, err := websocket.Dial(ctx, "ws://"+gw.Addr+"/ws", &websocket.DialOptions{CompressionMode: mode, CompressionThreshold: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,10 +218,10 @@ func TestAnotherClientDeflate(t *testing.T) {
 		for _, set := range deflateData() {
 			kind := websocket.MessageType(set.op) // the same numbers
 			for range 2 {
-				if err := c.Write(t.Context(), kind, []byte(set.data)); err != nil {
+				if err := c.Write(ctx, kind, []byte(set.data)); err != nil {
 					t.Fatal(err)
 				}
-				got, echo, err := c.Read(t.Context())
+				got, echo, err := c.Read(ctx)
 				if err != nil || got != kind || string(echo) != set.data {
 					t.Fatalf("got %v of %d octets, %v, want %v of %d", got, len(echo), err, kind, len(set.data))
 				}
