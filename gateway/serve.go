@@ -51,9 +51,11 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 
 	tuneRuntime(cfg, len(g.server.Loops()))
 	parts := newGroup(ctx)
-	parts.run(g.server.Run)
-	parts.run(func(ctx context.Context) error { return g.redis.Run(ctx, g.feeder) })
-	parts.run(g.admin.Run)
+	// While the server drains, its clients still hear what is published and operators still see how it goes.
+	drained, over := context.WithCancel(context.WithoutCancel(ctx))
+	parts.run(func(ctx context.Context) error { defer over(); return g.server.Run(ctx) })
+	parts.run(func(context.Context) error { return g.redis.Run(drained, g.feeder) })
+	parts.run(func(context.Context) error { return g.admin.Run(drained) })
 	if g.verifier != nil {
 		parts.run(g.verifier.Run)
 	}

@@ -161,13 +161,8 @@ func TestT12FragmentMemory(t *testing.T) {
 
 func TestT13UnfinishedMessage(t *testing.T) {
 	t.Parallel()
-	within, args := 2*30*time.Second, []string(nil)
-	if gatewaytest.Knows(binary, "message-timeout") {
-		within, args = 2*time.Second+timerSlack, []string{"-message-timeout", "1s"}
-	} else if !*full {
-		t.Skip("this gateway has no -message-timeout, and its own is 30 s: see -full")
-	}
-	g := attacked(t, args...)
+	const within = 2*time.Second + timerSlack
+	g := attacked(t, "-message-timeout", "1s")
 	dripped := func(sent, more string) func(*testing.T) {
 		return func(t *testing.T) {
 			each(t, 20, func(int) error {

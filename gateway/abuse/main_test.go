@@ -52,13 +52,3 @@ func scale(reduced, whole int) int {
 	}
 	return reduced
 }
-
-// needs skips a test whose defence this gateway does not have.
-func needs(t *testing.T, flags ...string) {
-	t.Helper()
-	for _, name := range flags {
-		if !gatewaytest.Knows(binary, name) {
-			t.Skipf("this gateway has no -%s", name)
-		}
-	}
-}

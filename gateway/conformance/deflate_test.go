@@ -91,9 +91,6 @@ const deflateOffer = "permessage-deflate; client_no_context_takeover; client_max
 
 // TestAutobahnDeflate runs the suite's cases 12 and 13.
 func TestAutobahnDeflate(t *testing.T) {
-	if !gatewaytest.Knows(gateway, "compress") {
-		t.Skip("this gateway has no -compress")
-	}
 	gw := startEcho(t, "-compress")
 	count := 2
 	if *full {
@@ -200,9 +197,6 @@ func inflate(t *testing.T, payload []byte) string {
 
 // TestAnotherClientDeflate has a client of another make compress, with and without its window kept.
 func TestAnotherClientDeflate(t *testing.T) {
-	if !gatewaytest.Knows(gateway, "compress") {
-		t.Skip("this gateway has no -compress")
-	}
 	gw := startEcho(t, "-compress")
 	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Patience/2)
 	defer cancel()

@@ -17,9 +17,3 @@ func Build(dir string, tags ...string) (string, error) {
 	}
 	return path, nil
 }
-
-// Knows reports whether the gateway at path has a flag of this name, without its dash.
-func Knows(path, flag string) bool {
-	help, err := exec.Command(path, "-h").Output()
-	return err == nil && strings.Contains(string(help), "  -"+flag+" ")
-}

@@ -27,7 +27,7 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
 		lp.refuse(c, r)
 	} else {
-		lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lp.cfg.HandshakeTimeout))
+		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
 	lp.reap()
 	lp.current = nil

@@ -140,7 +140,7 @@ func (lp *loop) expire(c *conn) {
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
-		if due := c.seen + seconds(lp.cfg.HandshakeTimeout); now < due {
+		if due := lp.headDue(c); now < due {
 			lp.wheel.schedule(&lp.conns, c, due)
 			return
 		}
@@ -157,6 +157,13 @@ func (lp *loop) expire(c *conn) {
 	}
 }
 
+// headDue is the second at which a request head is overdue. Seconds are counted whole, and the one in which the socket
+// came may have been nearly over: without one more the shortest timeout would be none.
+func (lp *loop) headDue(c *conn) uint32 { return c.seen + 1 + seconds(lp.cfg.HandshakeTimeout) }
+
+// messageDue is the second at which an unfinished message is; see headDue.
+func (lp *loop) messageDue(e *connExt) uint32 { return e.midSince + 1 + seconds(lp.cfg.MessageTimeout) }
+
 func (lp *loop) expireOpen(c *conn, now uint32) {
 	next := uint32(0)
 	look := func(due uint32) bool {
@@ -169,7 +176,7 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 		return false
 	}
 	if e := c.ext; e != nil {
-		if e.reader.Mid() && look(e.midSince+seconds(lp.cfg.MessageTimeout)) {
+		if e.reader.Mid() && look(lp.messageDue(e)) {
 			lp.doom(c, protocol.ErrMessageTimeout)
 			return
 		}

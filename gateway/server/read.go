@@ -187,7 +187,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 	e.reader = reader
 	if !wasMid {
 		e.midSince = lp.now()
-		lp.wheel.schedule(&lp.conns, c, e.midSince+seconds(lp.cfg.MessageTimeout))
+		lp.wheel.schedule(&lp.conns, c, lp.messageDue(e))
 	}
 }
 
