@@ -136,7 +136,7 @@ func bystandUntil(done <-chan struct{}, c *gatewaytest.Client, control *metronom
 		if err != nil {
 			return err
 		}
-		if took > answerWithin+2*own {
+		if tooLate(took, answerWithin+2*own) {
 			return fmt.Errorf("%s %d was answered after %v; the machine alone took %v", what, n, took, own)
 		}
 		if n < 3 { // however short the attack is

@@ -41,7 +41,7 @@ func endsWith(c *gatewaytest.Client, began time.Time, within time.Duration, code
 	if !slices.Contains(codes, closed.Code) {
 		return fmt.Errorf("%w, want %v", closed, codes)
 	}
-	if took := time.Since(began); took > within {
+	if took := time.Since(began); tooLate(took, within) {
 		return fmt.Errorf("closed after %v, want %v", took, within)
 	}
 	_, err = c.AwaitEnd()

@@ -198,7 +198,7 @@ func inflate(t *testing.T, payload []byte) string {
 // TestAnotherClientDeflate has a client of another make compress, with and without its window kept.
 func TestAnotherClientDeflate(t *testing.T) {
 	gw := startEcho(t, "-compress")
-	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Patience/2)
+	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Patience)
 	defer cancel()
 	for _, mode := range []websocket.CompressionMode{websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover} {
 		c, resp, err := websocket.Dial(ctx, "ws://"+gw.Addr+"/ws", &websocket.DialOptions{CompressionMode: mode, CompressionThreshold: 1})

@@ -441,3 +441,33 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// What was answered before a close frame came is sent before ours, however slow the socket.
+func TestAnswersBeforeACloseFrameAreKept(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.SendBuffer = 1, 1 })
+	p := dialSlow(t, s)
+	p.subscribe("a")
+	lp := s.loops[0]
+	onLoop(t, lp, func() { // until something waits
+		c := lp.conns.at(1)
+		for f := protocol.AppendControlFrame(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100)); c.ext == nil || c.ext.backlog.empty(); {
+			lp.write(c, f)
+		}
+	})
+	release := blockLoop(t, lp) // so that both are one read
+	many := `{"type":"subscribe","channels":[` + strings.TrimSuffix(strings.Repeat(`"a",`, 500), ",") + `]}` // more than one piece
+	p.write(clientFrame(true, ws.OpText, many) + clientFrame(true, ws.OpText, `{"type":"ping","id":"last"}`) +
+		closeFrame(ws.StatusNormalClosure, ""))
+	release()
+	for {
+		op, payload, err := p.frame()
+		if err != nil || op == ws.OpClose {
+			t.Fatalf("frame %d %q, %v before the answer", op, payload, err)
+		}
+		if op == ws.OpText && strings.Contains(string(payload), `"last"`) {
+			break
+		}
+	}
+	p.wantClose(ws.StatusNormalClosure)
+}

@@ -45,13 +45,14 @@ const answerPiece = 16 << 10
 //
 // Runs on the loop.
 func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
+	doomed := c.flags & flagDoomed // for another reason: it is still to hear these
 	for len(framed) > 0 {
 		n := protocol.CutFrames(framed, answerPiece)
 		if sent < n {
 			lp.keep(c, protocol.FrameOf(framed[:n]), sent) // whole: nothing may come between its halves
 		}
-		if c.state == stateOpen && c.flags&flagDoomed != 0 {
-			return // too slow: the rest would be thrown away
+		if c.flags&flagDoomed != doomed {
+			return // too slow now: the rest would be thrown away
 		}
 		framed, sent = framed[n:], max(0, sent-n)
 	}
