@@ -2,6 +2,8 @@ module github.com/carillon-ws/carillon
 
 go 1.26.0
 
+ignore ./protocol/client/node_modules
+
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/MicahParks/keyfunc/v3 v3.9.1
