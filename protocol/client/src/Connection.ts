@@ -43,7 +43,7 @@ export class Connection {
     this.#on = on
     socket.onmessage = ({ data }) => this.#heard(data)
     socket.onclose = ({ code, reason }) => this.#end(code, reason)
-    socket.onerror = () => {} // close follows, and says more; Node's ws throws without a listener
+    socket.onerror = () => this.#end(1006, '') // close would follow, with the same code; not so in Node 20
   }
 
   send(command: Command): void {
@@ -77,6 +77,7 @@ export class Connection {
     clearTimeout(this.#timer)
     const socket = this.#socket
     socket.onmessage = socket.onclose = null
+    socket.onerror = () => {} // closing is an error where it is early, and uncaught in Node's ws
     socket.close(code)
   }
 

@@ -118,6 +118,14 @@ test('an attempt that hangs is given up in time', async (t) => {
   assert.equal(w.sockets.length, 2)
 })
 
+test('an error is an end, whether or not a close follows', async (t) => {
+  const w = await connected(t)
+  const { socket } = w
+  socket.onerror?.({})
+  socket.end(1006)
+  assert.deepEqual(w.client.status, { state: 'waiting', attempt: 1, retryAt: Date.now() + 500, code: 1006, reason: '' })
+})
+
 test('the address can be worked out anew for each connection', async (t) => {
   let n = 0
   const w = await world(t, { url: async () => { if (++n === 2) throw new Error('no address'); return `ws://gateway-${n}/ws` } })
