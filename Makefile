@@ -6,7 +6,7 @@ FUZZTIME  ?= 60s
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test setup race lint fuzz abuse conformance bench bench-10k bench-floor bench-tables ci clean
+.PHONY: help build run test setup race lint fuzz abuse conformance bench bench-10k bench-floor bench-tables client client-test ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -17,14 +17,21 @@ build: ## build bin/gateway and bin/bench
 run: build ## run the demo: gateway, embedded Redis, a page with a bell
 	./bin/gateway demo
 
-setup: ## install what the tests need (redis-server), if it is missing
+setup: ## install what the tests need (redis-server, chromium, npm packages), if it is missing
 	./scripts/setup-tests.sh
 
-test: setup ## run all tests, race detector and loop ownership check on
+test: setup ## run all tests, race detector and loop ownership check on, the client's included
 	$(GO) test -race -tags loopcheck $(PACKAGES)
+	$(MAKE) client-test
 
 race: setup ## run all tests three times over, in shuffled order
 	$(GO) test -race -tags loopcheck -count 3 -shuffle on $(PACKAGES)
+
+client: setup ## build the TypeScript client, and the demo page that is made of it
+	cd protocol/client && npm run build && npm run build:page
+
+client-test: setup ## the client's tests: units, types, sizes, the real gateway, a real browser
+	cd protocol/client && npm test && npm run test:page && npm run test:contract && npm run test:e2e
 
 lint: ## run golangci-lint, and shellcheck on the scripts
 	$(GO) run $(GOLANGCI) run $(PACKAGES)

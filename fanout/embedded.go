@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 )
@@ -18,7 +20,18 @@ const DefaultEmbeddedAddr = "127.0.0.1:6379"
 type EmbeddedRedis struct {
 	mini *miniredis.Miniredis
 	addr string
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	resume *time.Timer // nil unless paused
+	closed bool
 }
+
+// ErrPaused says that an embedded Redis is paused already, or closed.
+var ErrPaused = errors.New("the embedded redis is paused already")
+
+// resumeRetry is how soon a port is tried again that somebody took during a pause.
+const resumeRetry = 100 * time.Millisecond
 
 // StartEmbeddedRedis starts one on addr, host:port with a loopback address; empty means [DefaultEmbeddedAddr]. If the
 // port is taken it listens on a free one instead: see Addr. Its goroutines end with Close.
@@ -51,5 +64,39 @@ func (e *EmbeddedRedis) Addr() string { return e.addr }
 // URL is the address as [RedisConfig] takes it.
 func (e *EmbeddedRedis) URL() string { return "redis://" + e.addr }
 
+// Pause cuts its connections and refuses new ones for d, to show what an outage does. Then it is back at the same
+// address, with its keys; subscribers have to come back by themselves.
+func (e *EmbeddedRedis) Pause(d time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed || e.resume != nil {
+		return ErrPaused
+	}
+	e.mini.Close()
+	e.resume = time.AfterFunc(d, e.endPause)
+	return nil
+}
+
+func (e *EmbeddedRedis) endPause() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	if err := e.mini.StartAddr(e.addr); err != nil {
+		e.resume.Reset(resumeRetry)
+		return
+	}
+	e.resume = nil
+}
+
 // Close closes its connections and returns when its goroutines are gone.
-func (e *EmbeddedRedis) Close() { e.mini.Close() }
+func (e *EmbeddedRedis) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	if e.resume != nil {
+		e.resume.Stop()
+	}
+	e.mini.Close()
+}

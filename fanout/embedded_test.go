@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -63,6 +64,60 @@ func TestEmbeddedRedisExpiresKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the key expires", func() bool { return client.Exists(t.Context(), "k").Val() == 0 })
+}
+
+func TestEmbeddedRedisPauses(t *testing.T) {
+	t.Parallel()
+	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	client := redisClient(t, e.URL())
+	if err := client.Set(t.Context(), "kept", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rs := runRedis(t, RedisConfig{URL: e.URL()})
+	rs.waitUp(t)
+
+	if err := e.Pause(200 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pause(time.Hour); !errors.Is(err, ErrPaused) {
+		t.Errorf("Pause during a pause = %v, want ErrPaused", err)
+	}
+	if c, err := net.Dial("tcp", e.Addr()); err == nil {
+		_ = c.Close()
+		t.Error("a paused one takes connections")
+	}
+	eventually(t, "the source sees the loss", func() bool { return !rs.Stats().Up })
+	rs.waitUp(t)
+	rs.wantLost(t)
+	rs.publish(t, "notifications:a", "back")
+	rs.wantNext(t, "notifications:a", "back")
+	if v := client.Get(t.Context(), "kept").Val(); v != "v" {
+		t.Errorf("after the pause the key is %q, want v", v)
+	}
+}
+
+func TestEmbeddedRedisClosesDuringAPause(t *testing.T) {
+	t.Parallel()
+	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Pause(time.Nanosecond); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	e.endPause() // as if its timer had been running already
+	if c, err := net.Dial("tcp", e.Addr()); err == nil {
+		_ = c.Close()
+		t.Error("it is back after Close")
+	}
+	if err := e.Pause(time.Hour); !errors.Is(err, ErrPaused) {
+		t.Errorf("Pause after Close = %v, want ErrPaused", err)
+	}
 }
 
 func TestEmbeddedRedisRefuses(t *testing.T) {

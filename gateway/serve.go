@@ -129,6 +129,10 @@ func (g *gateway) wire() (err error) {
 		return err
 	}
 	g.feeder = fanout.NewFeeder(cfg.server.Interest, g.server.Loops())
+	var pauseRedis func(time.Duration) error
+	if cfg.demo && g.embedded != nil {
+		pauseRedis = g.embedded.Pause
+	}
 	g.admin, err = admin.New(admin.Config{
 		Addr:  cfg.admin,
 		Token: cfg.adminToken,
@@ -146,7 +150,10 @@ func (g *gateway) wire() (err error) {
 		Kick:  g.server.Kick,
 		Ready: g.ready,
 		Live:  g.server.Live,
-		Log:   log,
+
+		PauseRedis: pauseRedis,
+
+		Log: log,
 	})
 	return err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Config is what the listener serves and where. Every function is called from many goroutines, must not block for
-// long, and must not be nil.
+// long, and must not be nil unless that is said.
 type Config struct {
 	Addr  string // host:port; port 0 takes a free one
 	Token string // asked of whoever uses a guarded route; empty: none, and off loopback no such route
@@ -29,6 +29,9 @@ type Config struct {
 	Kick    func(context.Context, server.Kick) (ended int, err error)
 	Ready   func() []Check
 	Live    func() error
+
+	// PauseRedis cuts Redis off for a time, to show what that does: for a demo with a Redis of its own, else nil.
+	PauseRedis func(time.Duration) error
 
 	Log *slog.Logger // nil: nothing is logged
 }
@@ -64,6 +67,7 @@ func New(cfg Config) (*Admin, error) {
 		return nil, fmt.Errorf("admin address %s (-admin): %w", cfg.Addr, err)
 	}
 	cfg.Info.Admin = listener.Addr().String()
+	cfg.Info.RedisPauses = cfg.PauseRedis != nil
 	a := &Admin{cfg: cfg, listener: limitConnections(listener, maxConnections)}
 	a.http = &http.Server{
 		Handler:           newGuard(&cfg, boundTo(listener), a.routes()),

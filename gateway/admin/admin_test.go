@@ -137,7 +137,6 @@ func TestRoutes(t *testing.T) {
 		{"HEAD", "/", 200},
 		{"GET", "/page.css", 200},
 		{"GET", "/page.js", 200},
-		{"GET", "/client.js", 200},
 		{"GET", "/bell.svg", 200},
 		{"GET", "/metrics", 200},
 		{"GET", "/livez", 200},

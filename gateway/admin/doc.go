@@ -8,6 +8,7 @@
 //	GET  /info                 what runs here, as JSON                               guarded
 //	GET  /stats                a few numbers for the page, as JSON                   guarded
 //	POST /publish/{channel}    the body is the data                                  guarded
+//	POST /demo/redis           in a demo: {"pause":ms} cuts the embedded Redis off      guarded
 //	GET  /debug/pprof/         profiles                                              guarded
 //
 // On loopback everything is served. On any other address the guarded routes need the token ([Config].Token); without

@@ -17,6 +17,7 @@ type Info struct {
 	Admin         string `json:"admin"` // this listener; set by New
 	Redis         string `json:"redis"` // URL without its password
 	RedisEmbedded bool   `json:"redisEmbedded"`
+	RedisPauses   bool   `json:"redisPauses,omitempty"` // POST /demo/redis is there; set by New
 	Loops         int    `json:"loops"`
 }
 

@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-//go:embed page
+// Built by `make client` from the sources beside it and the client in protocol/client.
+//
+//go:embed page/dist
 var pageFiles embed.FS
 
 // assets are the files beside the page itself, by path. They hold nothing that is not public, so that a browser may
 // load them without the token, which it cannot send for them.
 var assets = map[string]string{
-	"/page.css":  "text/css; charset=utf-8",
-	"/page.js":   "text/javascript; charset=utf-8",
-	"/client.js": "text/javascript; charset=utf-8",
-	"/bell.svg":  "image/svg+xml",
+	"/page.css": "text/css; charset=utf-8",
+	"/page.js":  "text/javascript; charset=utf-8",
+	"/bell.svg": "image/svg+xml",
 }
 
 func isAsset(path string) bool { return assets[path] != "" }
@@ -50,7 +51,7 @@ func socketSource(wsURL string) string {
 }
 
 func servePage(w http.ResponseWriter, r *http.Request, path, contentType string) {
-	content, err := pageFiles.ReadFile("page" + path)
+	content, err := pageFiles.ReadFile("page/dist" + path)
 	if err != nil { // a name in assets that is not in the folder
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

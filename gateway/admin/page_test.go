@@ -53,13 +53,13 @@ func TestSocketSourceCannotExtendThePolicy(t *testing.T) {
 
 func TestPageIsSmallAndSelfContained(t *testing.T) {
 	t.Parallel()
-	entries, err := fs.ReadDir(pageFiles, "page")
+	entries, err := fs.ReadDir(pageFiles, "page/dist")
 	if err != nil {
 		t.Fatal(err)
 	}
 	size := 0
 	for _, entry := range entries {
-		content, err := pageFiles.ReadFile("page/" + entry.Name())
+		content, err := pageFiles.ReadFile("page/dist/" + entry.Name())
 		if err != nil {
 			t.Fatal(err)
 		}

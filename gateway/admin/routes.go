@@ -22,6 +22,9 @@ func (a *Admin) routes() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/symbol", profiling(pprof.Symbol))
 	mux.HandleFunc("POST /debug/pprof/symbol", profiling(pprof.Symbol))
 	mux.HandleFunc("GET /debug/pprof/trace", profiling(pprof.Trace))
+	if a.cfg.PauseRedis != nil {
+		mux.HandleFunc("POST /demo/redis", a.pauseRedis)
+	}
 	a.pageRoutes(mux)
 	return a.publishBefore(mux)
 }

@@ -1,0 +1,34 @@
+// The few things that a page without a framework needs.
+
+/** The element of this id, which index.html has. */
+export function $<E extends Element = HTMLElement>(id: string): E {
+  const element = document.getElementById(id)
+  if (!element) throw new Error(`index.html lacks #${id}`)
+  return element as unknown as E
+}
+
+export const input = (id: string): HTMLInputElement => $<HTMLInputElement>(id)
+
+export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = '', text = ''): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag)
+  element.className = className
+  element.textContent = text
+  return element
+}
+
+/** Says something where it is read out, as a fault or as news. */
+export function say(element: HTMLElement, text: string, wrong = false): void {
+  element.textContent = text
+  element.classList.toggle('wrong', wrong)
+}
+
+export const clock = (ms: number): string => new Date(ms).toLocaleTimeString()
+
+/** Calls back when what changed just now can be seen, with performance.now(). */
+export function afterPaint(then: (now: number) => void): void {
+  requestAnimationFrame(() => {
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => then(performance.now())
+    port2.postMessage(0)
+  })
+}

@@ -1,0 +1,133 @@
+// The demo page: a client of the gateway like any other, made of the library in protocol/client.
+import { NotificationClient, type ClientEvents } from '../../../protocol/client/src/index.js'
+import { $, input, say } from './dom.js'
+import { ask, token, type Info, type Stats } from './gateway.js'
+import { addGap, addNotification, markRead } from './inbox.js'
+import { copy, publish, shortForm, showCommands } from './publish.js'
+
+const pauseMs = 4000
+const loopback = /^(localhost|127\.|\[::1\])/.test(location.hostname)
+let info: Info | undefined
+let client: NotificationClient | undefined
+let listening = 'user:123'
+let unsubscribe = (): void => {}
+let lostAt = 0 // performance.now(), 0: connected
+let wasConnected = false
+let countdown: ReturnType<typeof setInterval> | undefined
+
+// --- the connection ---
+
+function showState({ state, retryAt, code, reason }: ClientEvents<string>['state']): void {
+  clearInterval(countdown)
+  $('chip').dataset['state'] = state
+  $('retry').hidden = state !== 'waiting'
+  const words = { waiting: 'reconnecting', closed: `closed: ${reason || `code ${code}`}`, connected: 'live' } as const
+  $('state').textContent = state in words ? words[state as keyof typeof words] : state
+  $('countdown').textContent = ''
+  if (state === 'connected') {
+    if (lostAt) say($('broke'), `Back after ${((performance.now() - lostAt) / 1000).toFixed(1)} s, subscribed again.`)
+    lostAt = 0
+    wasConnected = true
+    return
+  }
+  if (wasConnected) lostAt ||= performance.now()
+  say($('heard'), wasConnected || loopback ? '' : `Off loopback the gateway needs -allow-origin ${location.origin}`)
+  if (retryAt === undefined) return
+  const tick = (): void => { $('countdown').textContent = `in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` }
+  countdown = setInterval(tick, 250)
+  tick()
+}
+
+function connect(url: string): void {
+  client = new NotificationClient(url, { reconnectDelay: 3000 }) // longer than need be, for it to be seen
+  client.on('state', showState)
+  client.on('subscribed', ({ channel }) => { if (channel === listening) say($('heard'), 'Subscribed. A second tab rings too.') })
+  client.on('notification', addNotification)
+  client.on('gap', (gap) => {
+    addGap(gap)
+    if (gap.reason === 'redis') say($('broke'), 'Redis is back. What was published meanwhile may be missing, as the gap says.')
+  })
+  client.on('error', ({ message }) => say($('heard'), message, true))
+  unsubscribe = client.subscribe(listening)
+}
+
+function listen(event: Event): void {
+  event.preventDefault()
+  const channel = shortForm(input('channel').value)
+  if (!channel || channel === listening) return
+  if (input('to').value === listening) input('to').value = channel
+  unsubscribe()
+  listening = channel
+  say($('heard'), '')
+  if (client) unsubscribe = client.subscribe(channel)
+  showCommands()
+}
+
+// --- what breaks it ---
+
+async function cause(what: string, path: string, body: object): Promise<void> {
+  say($('broke'), what)
+  try {
+    await ask(path, body)
+  } catch (error) {
+    say($('broke'), (error as Error).message, true)
+  }
+}
+
+const kill = (): Promise<void> =>
+  cause('The gateway closes this connection …', 'disconnect', { client: client?.status.clientId, reconnect: true })
+
+async function pause(): Promise<void> {
+  input('pause').disabled = true
+  setTimeout(() => { input('pause').disabled = false }, pauseMs)
+  await cause(`Redis is away for ${pauseMs / 1000} s. The connection stays; what is published now is lost, and a gap will say so.`, 'demo/redis', { pause: pauseMs })
+}
+
+// --- the gateway's numbers ---
+
+const counts = ['connections', 'publications', 'deliveries'] as const
+
+async function showNumbers(): Promise<void> {
+  if (document.hidden) return
+  try {
+    const stats = await ask<Stats>('stats')
+    for (const id of counts) $(id).textContent = stats[id].toLocaleString('en')
+    say($('redis'), stats.redisUp ? (info?.redisEmbedded ? 'embedded' : 'up') : 'down', !stats.redisUp)
+  } catch {
+    for (const id of [...counts, 'redis']) say($(id), '–')
+  }
+}
+
+async function start(): Promise<void> {
+  try {
+    info = await ask<Info>('info')
+  } catch (error) {
+    $('state').textContent = (error as Error).message
+    setTimeout(start, 2000)
+    return
+  }
+  $('version').textContent = info.version
+  $('loops').textContent = String(info.loops)
+  $('address').textContent = info.url
+  $('pause').hidden = !info.redisPauses
+  showCommands(info)
+  connect(info.url)
+  void showNumbers()
+  setInterval(showNumbers, 1000)
+}
+
+$('profiles').hidden = token !== null // a link cannot carry the token
+$('bell').onclick = markRead
+$('retry').onclick = () => client?.reconnect()
+$('kill').onclick = kill
+$('pause').onclick = pause
+$('listen').onsubmit = listen
+$('channel').onchange = listen
+$('publish').onsubmit = (event) => {
+  event.preventDefault()
+  void publish(listening)
+}
+$('to').oninput = $('text').oninput = () => showCommands()
+for (const button of document.querySelectorAll<HTMLElement>('[data-copies]')) button.onclick = () => copy(button)
+showCommands()
+void start()

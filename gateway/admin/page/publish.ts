@@ -1,0 +1,63 @@
+// The form that rings the bell, and the lines that do the same from a terminal.
+import { $, input, say } from './dom.js'
+import { ask, token, type Info } from './gateway.js'
+
+const sent: { channel: string; data: string; at: number }[] = [] // by this page, and not seen yet
+let redis = ''
+
+/** When this page published this, if it did; asked once for each. */
+export function takeSent(channel: string, data: string): number | undefined {
+  const i = sent.findIndex((it) => it.channel === channel && it.data === data)
+  return i < 0 ? undefined : sent.splice(i, 1)[0]?.at
+}
+
+export const shortForm = (channel: string): string => channel.trim().replace(/^notifications:/, '')
+
+const inQuotes = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
+const word = (text: string): string => /^[\w%+=:,./-]+$/.test(text) ? text : inQuotes(text)
+const publishPath = (channel: string): string => `publish/${encodeURIComponent(channel).replaceAll('%3A', ':')}`
+
+/** The options that lead redis-cli to the gateway's Redis. */
+function target(): string {
+  if (!URL.canParse(redis)) return ''
+  const { protocol, hostname, port } = new URL(redis.replace(/^redis/, 'http')) // http, so that hosts are parsed
+  const local = ['127.0.0.1', 'localhost'].includes(hostname)
+  return `${local ? '' : `-h ${hostname.replace(/[[\]]/g, '')} `}-p ${port || 6379} ${protocol === 'https:' ? '--tls ' : ''}`
+}
+
+export function showCommands(info?: Info): void {
+  redis = info?.redis ?? redis
+  const channel = shortForm(input('to').value)
+  const text = input('text').value
+  $('redis-line').textContent = `redis-cli ${target()}PUBLISH ${word(`notifications:${channel}`)} ${inQuotes(text)}`
+  const flag = text.startsWith('@') ? '--data-raw' : '-d' // -d @x would send the file x
+  const auth = token ? '-H "Authorization: Bearer $ADMIN_TOKEN" ' : ''
+  $('curl-line').textContent = `curl ${auth}${flag} ${inQuotes(text)} ${word(`${location.origin}/${publishPath(channel)}`)}`
+}
+
+/** Publishes what the form says. `heard` tells which channel the page listens on. */
+export async function publish(heard: string): Promise<void> {
+  const publication = { channel: shortForm(input('to').value), data: input('text').value, at: performance.now() }
+  sent.push(publication)
+  if (sent.length > 50) sent.shift()
+  try {
+    const { receivers } = await ask<{ receivers: number }>(publishPath(publication.channel), publication.data)
+    const elsewhere = publication.channel === heard ? '' : ' This page listens on another channel.'
+    say($('answer'), `Redis handed it to ${receivers} ${receivers === 1 ? 'receiver' : 'receivers'}.${elsewhere}`)
+  } catch (error) {
+    takeSent(publication.channel, publication.data)
+    say($('answer'), (error as Error).message, true)
+  }
+}
+
+export async function copy(button: HTMLElement): Promise<void> {
+  const line = $(button.dataset['copies'] ?? '')
+  try {
+    await navigator.clipboard.writeText(line.textContent ?? '')
+    button.textContent = 'Copied'
+  } catch { // not allowed, or not a secure context
+    getSelection()?.selectAllChildren(line)
+    button.textContent = 'Selected'
+  }
+  setTimeout(() => { button.textContent = 'Copy' }, 1500)
+}
