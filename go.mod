@@ -2,7 +2,7 @@ module github.com/carillon-ws/carillon
 
 go 1.26.0
 
-ignore ./protocol/client/node_modules
+ignore node_modules
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0

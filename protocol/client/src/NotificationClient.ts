@@ -62,7 +62,8 @@ export class NotificationClient<T = string> {
   #status: ConnectionStatus = { state: 'idle', attempt: 0 }
 
   #connection: Connection | undefined
-  #phase = new AbortController() // an attempt and the connection that it led to, or a wait; its end takes its timers along
+  #phase = new AbortController() // an attempt and the connection that it led to, or a wait
+  #timers = new Set<ReturnType<typeof setTimeout>>() // of this phase
   #awake: (() => void) | undefined // removes the listeners
   #flushing = false
   #attempt = 0
@@ -172,6 +173,8 @@ export class NotificationClient<T = string> {
 
   /** Leaves what is under way, an attempt, a connection or a wait, and enters what comes next. */
   #enter(closeCode?: number): AbortSignal {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
     this.#phase.abort()
     this.#phase = new AbortController()
     this.#connection?.close(closeCode)
@@ -184,8 +187,11 @@ export class NotificationClient<T = string> {
 
   /** Does something later, unless the phase is over by then. */
   #after(ms: number, then: () => unknown): void {
-    const timer = setTimeout(then, Math.min(ms, longestTimer))
-    this.#phase.signal.addEventListener('abort', () => clearTimeout(timer))
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      then()
+    }, Math.min(ms, longestTimer))
+    this.#timers.add(timer)
   }
 
   #lost(code: number, reason: string): void {
@@ -299,7 +305,7 @@ export class NotificationClient<T = string> {
   #refreshBefore({ expiresAt, timestamp }: ConnectedMessage | AuthenticatedMessage): void {
     if (expiresAt === undefined || typeof this.#options.token !== 'function') return
     const life = expiresAt - timestamp
-    const margin = Math.min(life / 2, 60_000) * (0.5 + this.#options.random() / 2) // spread, or all ask at once
+    const margin = Math.min(life, 120_000) * (1 + this.#options.random()) / 4 // up to a minute; spread, or all ask at once
     const { signal } = this.#phase
     this.#expiresAt = expiresAt
     this.#after(life - margin, async () => {

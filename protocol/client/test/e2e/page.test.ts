@@ -94,6 +94,22 @@ test('the button that pauses Redis', async (t) => {
   await page.locator('#list').getByText('after the pause').waitFor()
 })
 
+test('the button that kills the connection asks for this one, and to come back', async (t) => {
+  const gateway = await Gateway.start(t)
+  const page = await visit(t, browser, gateway.admin)
+  await subscribed(page)
+  const asked: unknown[] = []
+  await page.route('**/disconnect', async (route) => {
+    asked.push(route.request().postDataJSON())
+    await route.fulfill({ json: { disconnected: 1 } })
+  })
+  await page.getByRole('button', { name: 'Kill my connection' }).click()
+  await eventually('it is asked', () => asked.length === 1)
+  const [{ client, ...rest }] = asked as [{ client: string }]
+  assert.match(client, /^[0-9a-f-]{36}$/)
+  assert.deepEqual(rest, { reconnect: true })
+})
+
 test('the button that kills the connection', async (t) => {
   const gateway = await Gateway.start(t)
   const there = await fetch(`${gateway.admin}/disconnect`, { method: 'POST', body: '{"client":"nobody"}' })
