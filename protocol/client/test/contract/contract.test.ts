@@ -1,6 +1,9 @@
 // The client against the gateway itself: whatever a fake would hide.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { createHmac } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { NotificationClient, type ClientEvents, type ClientOptions, type ServerMessage, type WebSocketConstructor } from '../../src/index.js'
 import { eventually, Gateway, Redis } from '../harness/gateway.js'
@@ -192,3 +195,40 @@ test('a burst arrives whole and in order', async (t) => {
   assert.deepEqual(it.events.notification.map(({ data }) => Number(data)), Array.from({ length: count }, (_, i) => i))
   assert.deepEqual(it.events.gap, [])
 })
+
+test('tokens: a good one is taken and refreshed in band, an expired one asked for again, a bad one final', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'carillon-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const key = join(dir, 'jwt.key')
+  writeFileSync(key, 'k'.repeat(32))
+  const gateway = await Gateway.start(t, { flags: ['-jwt-secret', key] })
+  const mint = (ttl: string): string => gateway.run('token', '-key', key, '-sub', 'ann', '-channels', 'user:{sub},news', '-ttl', ttl).trim()
+
+  // A token that ends soon: the client brings another before, and stays connected.
+  let asked = 0
+  const it = talk(t, gateway.url, { token: () => mint(asked++ ? '1h' : '4s') })
+  await subscribe(it, 'news', 'user:ann')
+  assert.equal(it.events.connected[0]?.userId, 'ann')
+  it.client.subscribe('user:bob')
+  await eventually('another\'s channel is refused', () => it.events.error.some(({ code, channel }) => code === 'forbidden' && channel === 'user:bob'))
+  await eventually('a new token was taken in band', () => it.events.authenticated.length === 1)
+  assert.equal(it.events.connected.length, 1)
+
+  // One that has expired already: asked for again, until it is good.
+  let tries = 0
+  const late = talk(t, gateway.url, { token: () => (tries++ ? mint('1h') : expired) })
+  await eventually('the second token is taken', () => late.events.connected.length === 1)
+  assert.equal(tries, 2)
+
+  // One that never was any good.
+  const bad = talk(t, gateway.url, { token: 'x.y.z' })
+  await eventually('it gives up', () => bad.client.state === 'closed')
+  assert.equal(bad.events.connected.length, 0)
+})
+
+/** A token of 2023 for the key of 32 times k. */
+const expired = ((): string => {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const text = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: 'ann', exp: 1_700_000_000 })}`
+  return `${text}.${createHmac('sha256', 'k'.repeat(32)).update(text).digest('base64url')}`
+})()

@@ -1,6 +1,6 @@
 // The real gateway and a real Redis, as processes of a test. They listen on loopback and end with the test.
 import assert from 'node:assert/strict'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -84,6 +84,9 @@ export class Gateway extends Program {
     await gateway.start()
     return gateway
   }
+
+  /** What another command of the same binary prints. */
+  run(...args: string[]): string { return execFileSync(binary, args, { encoding: 'utf8' }) }
 
   /** Starts again on the same ports, after a kill. */
   override async start(): Promise<void> {
