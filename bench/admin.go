@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -47,6 +48,9 @@ func (a *adminClient) get(ctx context.Context, path string, read func(io.Reader)
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
+	if resp.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("GET %s%s: %w", a.base, path, fs.ErrNotExist)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s%s: %s", a.base, path, resp.Status)
 	}
@@ -62,20 +66,44 @@ func (a *adminClient) info(ctx context.Context) (i info, err error) {
 	return i, err
 }
 
-// goroutines reads go_goroutines from /metrics; 0 when it is not there.
-func (a *adminClient) goroutines(ctx context.Context) int {
-	n := 0.0
+// metrics reads the numbers of /metrics by name, labels included as they are written there.
+func (a *adminClient) metrics(ctx context.Context) (map[string]float64, error) {
+	numbers := map[string]float64{}
 	err := a.get(ctx, "/metrics", func(r io.Reader) error {
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
-			if v, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-				n, _ = strconv.ParseFloat(strings.TrimSpace(v), 64)
+			name, value, ok := cutLast(lines.Text(), " ")
+			if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
+				numbers[name] = v
 			}
 		}
 		return lines.Err()
 	})
+	return numbers, err
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// collect makes the gateway collect its garbage: asking for a heap profile does that first. A gateway without the
+// profile is left alone.
+func (a *adminClient) collect(ctx context.Context) error {
+	err := a.get(ctx, "/debug/pprof/heap?gc=1", func(r io.Reader) error {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
+	return err
+}
+
+// goroutines reads go_goroutines from /metrics; 0 when it is not there.
+func (a *adminClient) goroutines(ctx context.Context) int {
+	numbers, err := a.metrics(ctx)
 	if err != nil {
 		return 0 // a figure beside the report, not worth a run
 	}
-	return int(n)
+	return int(numbers["go_goroutines"])
 }

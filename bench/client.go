@@ -21,6 +21,7 @@ type client struct {
 	number int32  // of all connections; channel and source address follow from it
 	fd     int32
 	state  clientState
+	slow   slowness
 }
 
 type clientState uint8
@@ -47,6 +48,9 @@ func (w *worker) onEvents(c *client, events uint32) {
 		}
 		// The socket is edge-triggered: an answer cannot be there before the request, so its event is still to come.
 	default:
+		if c.slow == slowStalled {
+			return // it reads nothing, not even that it is over
+		}
 		if events&(unix.EPOLLIN|gone) != 0 {
 			w.read(c, events&gone != 0)
 		}

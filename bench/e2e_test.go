@@ -34,8 +34,8 @@ func TestRunAgainstFloor(t *testing.T) {
 	}{
 		{"broadcast, open loop", floorEach, "-connections 300 -rate 20 -duration 500ms"},
 		{"channels, open loop", floorEach, "-connections 300 -channels 7 -rate 100 -duration 500ms -payload 700"},
-		{"broadcast, in flight", floorEach, "-connections 200 -inflight 4 -duration 300ms"},
-		{"joined", floorJoined, "-connections 200 -channels 2 -inflight 24 -duration 300ms -ramp 2000"},
+		{"broadcast, in flight", floorEach, "-connections 200 -max-inflight 4 -duration 300ms"},
+		{"joined", floorJoined, "-connections 200 -channels 2 -max-inflight 24 -duration 300ms -ramp 2000"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

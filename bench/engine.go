@@ -19,6 +19,7 @@ type engine struct {
 	connections int
 	channels    int
 	mark        string
+	audience    []int32 // subscribers of each channel that read
 	clock       clock
 	board       *board
 	workers     []*worker
@@ -33,6 +34,10 @@ func newEngine(t target, connections, channels, workers int) (*engine, error) {
 		connections: connections, channels: channels,
 		mark: newMark(), clock: newClock(), board: newBoard(),
 		progress: make(chan struct{}, 1), patience: patience,
+	}
+	e.audience = make([]int32, channels)
+	for i := range connections {
+		e.audience[i%channels]++
 	}
 	seed, _ := hex.DecodeString(e.mark[2:]) // we made it
 	first := 0
@@ -95,7 +100,7 @@ type rampResult struct {
 func (e *engine) ramp(ctx context.Context, perSecond float64) (rampResult, error) {
 	start := e.clock.now()
 	for _, w := range e.workers {
-		w.do(func() { w.dialing, w.rampStart, w.rampRate = true, start, perSecond*w.share })
+		w.do(func() { w.connect(w.everyone(), start, perSecond*w.share) })
 	}
 	if err := e.awaitReady(ctx); err != nil {
 		return rampResult{}, err
@@ -150,8 +155,9 @@ func (e *engine) missing() (n uint64) {
 		w.do(func() {
 			for i := range w.clients {
 				c := &w.clients[i]
-				published := subscribersOf(w.channelOf(c), opened, e.channels) // publications are dealt in turn, too
-				n += c.seq.missing(uint32(published))
+				if c.slow == slowNever {
+					n += c.seq.missing(w.published(c, opened))
+				}
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,6 +21,7 @@ type config struct {
 	inflight              int
 	ramp                  float64
 	pingEvery             time.Duration // 0: off
+	slow, vanish          float64       // shares of the connections; 0: off
 
 	url, admin, redis string
 	gateway           string
@@ -42,7 +44,8 @@ type flagGroup struct {
 }
 
 var flagGroups = []flagGroup{
-	{"Load", []string{"connections", "channels", "rate", "inflight", "duration", "payload", "ramp", "ping-every"}},
+	{"Load", []string{"connections", "channels", "rate", "max-inflight", "duration", "payload", "ramp", "ping-every"}},
+	{"Faults", []string{"slow", "vanish"}},
 	{"Target", []string{"url", "admin", "redis", "gateway", "gateway-args"}},
 	{"Output", []string{"json"}},
 	{"Compared with the floor", []string{"vs-floor", "runs", "loops", "pin"}},
@@ -55,11 +58,13 @@ func newFlagSet(cfg *config) *flag.FlagSet {
 	fs.IntVar(&cfg.connections, "connections", 10000, "clients, each with a socket and one subscription")
 	fs.IntVar(&cfg.channels, "channels", 1, "channels they are dealt to in turn: 1 is a broadcast to everyone")
 	fs.Float64Var(&cfg.rate, "rate", 0, "publications per second, sent on schedule whatever the gateway does (open loop); 0: what stays below 20,000 deliveries/s")
-	fs.IntVar(&cfg.inflight, "inflight", 0, "instead of -rate: publish as soon as fewer than this many publications are on their way (closed loop): measures capacity, hides queueing; 0: off")
+	fs.IntVar(&cfg.inflight, "max-inflight", 0, "instead of -rate: publish as soon as fewer than this many publications are on their way (closed loop): measures capacity, hides queueing; 0: off")
 	fs.DurationVar(&cfg.duration, "duration", 10*time.Second, "how long to publish")
 	fs.IntVar(&cfg.payload, "payload", 128, fmt.Sprintf("bytes per publication, at least the %d that carry number and time", stampLen))
 	fs.Float64Var(&cfg.ramp, "ramp", 0, "new connections per second; 0: as fast as they are accepted")
 	fs.DurationVar(&cfg.pingEvery, "ping-every", 0, "one connection more pings this often while the others are published to, and its answers are timed; 0: off")
+	fs.Func("slow", "this share of the subscribers (1%) stops reading for a second -duration: the report tells what the others notice, and whether the slow ones were told what they missed", shareVar(&cfg.slow))
+	fs.Func("vanish", "this share of the clients (100%) is reset at once and as many new ones connect: the report tells when all are back, and what the gateway still holds of those that left", shareVar(&cfg.vanish))
 	fs.StringVar(&cfg.url, "url", "ws://127.0.0.1:8080/ws", "where clients connect; if nothing answers there, a gateway is started for the run")
 	fs.StringVar(&cfg.admin, "admin", "http://127.0.0.1:9090", "that gateway's admin listener: names its Redis and its process")
 	fs.StringVar(&cfg.redis, "redis", "", "where to publish, redis://… or floor://host:port; empty: ask the admin listener")
@@ -100,6 +105,22 @@ func parseFlags(args []string, help io.Writer) (*config, error) {
 	return cfg, nil
 }
 
+// shareVar reads a share, 1% or 0.01.
+func shareVar(to *float64) func(string) error {
+	return func(v string) error {
+		digits, percent := strings.CutSuffix(v, "%")
+		share, err := strconv.ParseFloat(digits, 64)
+		if percent {
+			share /= 100
+		}
+		if err != nil || !(share > 0 && share <= 1) {
+			return errors.New("a share is like 1% or 0.01, more than 0 and at most 100%")
+		}
+		*to = share
+		return nil
+	}
+}
+
 // check refuses what is contradictory.
 func (cfg *config) check() error {
 	switch {
@@ -114,9 +135,11 @@ func (cfg *config) check() error {
 	case cfg.pingEvery < 0:
 		return usagef("-ping-every %s: cannot be negative", cfg.pingEvery)
 	case cfg.inflight < 0:
-		return usagef("-inflight %d: cannot be negative", cfg.inflight)
+		return usagef("-max-inflight %d: cannot be negative", cfg.inflight)
 	case cfg.rate > 0 && cfg.inflight > 0:
-		return usagef("-rate is an open loop and -inflight a closed one: give one of them")
+		return usagef("-rate is an open loop and -max-inflight a closed one: give one of them")
+	case cfg.slow == 1:
+		return usagef("-slow 100%%: nobody would be left who could notice")
 	case cfg.duration <= 0:
 		return usagef("-duration %s: must be more than nothing", cfg.duration)
 	case cfg.payload < stampLen || cfg.payload > maxPayload:
@@ -138,7 +161,7 @@ func (cfg *config) check() error {
 		return usagef("-connections %d: the scenarios of -vs-floor need at least %d", cfg.connections, manyChannels)
 	}
 	return cfg.refuse("is fixed by the scenarios of -vs-floor",
-		"channels", "rate", "inflight", "duration", "ramp", "ping-every", "url", "admin")
+		"channels", "rate", "max-inflight", "duration", "ramp", "ping-every", "slow", "vanish", "url", "admin")
 }
 
 // possibleRate is false for NaN, too, which the flag package reads.

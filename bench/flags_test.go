@@ -20,10 +20,10 @@ func TestUsageErrors(t *testing.T) {
 		{"-rate -1", "between 0 and a million"},
 		{"-rate NaN", "between 0 and a million"},
 		{"-ramp Inf", "between 0 and a million"},
-		{"-inflight -1", "negative"},
+		{"-max-inflight -1", "negative"},
 		{"-ping-every -1s", "negative"},
 		{"-vs-floor -ping-every 1s", "fixed by the scenarios"},
-		{"-rate 5 -inflight 3", "give one of them"},
+		{"-rate 5 -max-inflight 3", "give one of them"},
 		{"-duration 0s", "-duration"},
 		{"-payload 33", "-payload 33"},
 		{"-payload 10000000", "-payload"},
@@ -88,8 +88,8 @@ func TestDefaults(t *testing.T) {
 	if cfg.connections != 10000 || cfg.channels != 1 || cfg.rate != 1 || cfg.payload != 128 || cfg.inflight != 0 || cfg.ownGateway() {
 		t.Errorf("defaults are %+v", cfg)
 	}
-	if cfg, err = parseFlags(strings.Fields("-inflight 4"), nil); err != nil || cfg.rate != 0 {
-		t.Errorf("-inflight 4: rate %v, %v, want none", cfg.rate, err)
+	if cfg, err = parseFlags(strings.Fields("-max-inflight 4"), nil); err != nil || cfg.rate != 0 {
+		t.Errorf("-max-inflight 4: rate %v, %v, want none", cfg.rate, err)
 	}
 	if cfg, err = parseFlags([]string{"-gateway-args", "-loops 1  -ping-interval 0"}, nil); err != nil || len(cfg.gatewayArgs) != 4 || !cfg.ownGateway() {
 		t.Errorf("-gateway-args: %q, %v, want four", cfg.gatewayArgs, err)

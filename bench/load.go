@@ -102,7 +102,26 @@ func measure(ctx context.Context, cfg *config, g *gateway, stderr io.Writer) (*r
 		return nil, err
 	}
 	r.OK = r.Steady.clean()
-	return r, nil
+	return r, r.faults(ctx, e, pub, l, g, cfg, status.phase)
+}
+
+// faults are the phases of -slow and -vanish.
+func (r *result) faults(ctx context.Context, e *engine, pub publisher, l load, g *gateway, cfg *config, phase func(string)) (err error) {
+	if cfg.slow > 0 && e.ready() > 0 {
+		phase("slow")
+		if r.Slow, err = slowPhase(ctx, e, pub, l, g, cfg.slow, r.Steady); err != nil {
+			return err
+		}
+		r.OK = r.OK && r.Slow.OK
+	}
+	if cfg.vanish > 0 {
+		phase("vanish")
+		if r.Vanish, err = vanishPhase(ctx, e, pub, l, g, cfg.vanish, cfg.ramp); err != nil {
+			return err
+		}
+		r.OK = r.OK && r.Vanish.OK
+	}
+	return nil
 }
 
 // connect is the phases ramp and settle: it fills in what they bring.

@@ -68,6 +68,9 @@ func (w *worker) onOtherText(c *client, msg []byte, now int64) error {
 		w.tally.foreign++
 	case bytes.Contains(msg, typeGap):
 		w.tally.gapsTold++
+		if c.slow == slowResumed {
+			c.slow = slowTold
+		}
 	case bytes.Contains(msg, typeError):
 		w.tally.errorsTold++
 	}
@@ -83,6 +86,11 @@ func (w *worker) onNotification(c *client, stamp []byte, now int64) error {
 	t := &w.tally
 	if number%uint32(w.channels) != uint32(w.channelOf(c)) {
 		t.misdelivered++
+		return nil
+	}
+	if c.slow != slowNever {
+		c.seq.take(number / uint32(w.channels)) // it is late because it did not read: only what is missing matters
+		w.heard++
 		return nil
 	}
 	t.received++

@@ -133,7 +133,7 @@ func (p *presser) emit(ctx context.Context, n int, at func(int) int64) error {
 		from := len(p.bytes)
 		p.bytes = appendPayload(p.bytes, p.eng.mark, number, intended, p.load.payload)
 		p.batch = append(p.batch, publication{p.names[ch], p.bytes[from:]})
-		if !p.eng.board.open(number, subscribersOf(ch, p.eng.connections, p.eng.channels)) {
+		if !p.eng.board.open(number, int(p.eng.audience[ch])) {
 			return errors.New("more publications than bench can count: shorten -duration")
 		}
 		p.lag.record(now - intended)

@@ -36,11 +36,13 @@ func printReport(w io.Writer, r *result) {
 	if c := r.Generator; c != nil {
 		row("bench itself", fmt.Sprintf("%.2f us a delivery", c.Each), fmt.Sprintf("user %.2f", c.User), fmt.Sprintf("%.2f cores", c.Busy), "publishing late p99 "+micros(s.PublisherLag.P99))
 	}
+	faultRows(row, r)
 	_ = tw.Flush() // the writer under it keeps its error, and stdout has nobody to tell
 	for _, note := range notes(r) {
 		fmt.Fprintln(w, note)
 	}
 	fmt.Fprintln(w, verdict(s))
+	faultVerdicts(w, r)
 }
 
 func describeLoad(l loadRef) string {

@@ -27,6 +27,8 @@ type result struct {
 	Ramp      rampResult    `json:"ramp"`
 	Server    *serverResult `json:"server,omitempty"` // only when its process is on this machine
 	Steady    *steadyResult `json:"steady"`
+	Slow      *slowResult   `json:"slow,omitempty"`      // with -slow
+	Vanish    *vanishResult `json:"vanish,omitempty"`    // with -vanish
 	Ping      *latency      `json:"ping,omitempty"`      // answers to the probe of -ping-every
 	Cost      *cpuCost      `json:"serverCPU,omitempty"` // of the server, per delivery; likewise
 	Generator *cpuCost      `json:"benchCPU,omitempty"`  // of bench itself, per delivery

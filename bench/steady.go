@@ -52,7 +52,7 @@ func (e *engine) steady(ctx context.Context, pub publisher, l load) (*steadyResu
 		Delivery: t.delivery.summary(), Last: t.last.summary(), PublisherLag: p.lag.summary(),
 	}
 	for n := int(p.first); n < int(p.first)+p.sent; n++ {
-		r.Expected += uint64(subscribersOf(n%e.channels, e.connections, e.channels))
+		r.Expected += uint64(e.audience[n%e.channels])
 	}
 	if missing := e.missing(); missing > missingBefore {
 		r.Lost = missing - missingBefore

@@ -9,6 +9,8 @@ type tally struct {
 	foreign      uint64 // of somebody else's publisher
 	gapsTold     uint64
 	errorsTold   uint64
+	cut          int // connections that had not read and were closed for it
+	cutWhy       string
 	until        int64 // when the last delivery came, Unix nanoseconds
 
 	connect  histogram // from the first SYN to `subscribed`
@@ -28,6 +30,10 @@ func (t *tally) merge(from *tally) {
 	t.foreign += from.foreign
 	t.gapsTold += from.gapsTold
 	t.errorsTold += from.errorsTold
+	t.cut += from.cut
+	if t.cutWhy == "" {
+		t.cutWhy = from.cutWhy
+	}
 	t.until = max(t.until, from.until)
 	t.connect.merge(from.connect)
 	t.delivery.merge(from.delivery)

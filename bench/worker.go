@@ -40,7 +40,8 @@ type worker struct {
 	buf        []byte // read buffer
 	out        []byte // frame being written
 	tally      tally
-	dialed     int // clients[:dialed] have been started
+	todo       []int32 // clients that are to connect; todo[:dialed] have been started
+	dialed     int
 	opening    int // of them, under way
 	heard      int // deliveries of this turn
 	completed  int // publications completed in this turn
@@ -124,18 +125,18 @@ func (w *worker) dial() (timeoutMs int) {
 	if !w.dialing {
 		return forever
 	}
-	allowed := len(w.clients)
+	allowed := len(w.todo)
 	if w.rampRate > 0 {
 		allowed = min(allowed, 1+int(time.Duration(w.clock.now()-w.rampStart).Seconds()*w.rampRate))
 	}
 	for w.dialed < allowed && w.opening < maxOpening {
-		w.start(w.dialed)
+		w.start(int(w.todo[w.dialed]))
 		w.dialed++
 	}
 	switch {
 	case w.progressed:
 		return 0 // a connection failed at once: tell before waiting
-	case w.dialed == len(w.clients):
+	case w.dialed == len(w.todo):
 		w.dialing = false
 		return forever
 	case w.dialed == allowed:
@@ -163,8 +164,18 @@ func (w *worker) start(i int) {
 	}
 }
 
+// connect starts clients, at this many a second; 0 is no limit.
+func (w *worker) connect(todo []int32, now int64, perSecond float64) {
+	w.todo, w.dialed, w.dialing = todo, 0, true
+	w.rampStart, w.rampRate = now, perSecond
+}
+
 // drop ends a connection that went wrong.
 func (w *worker) drop(c *client, err error) {
+	if c.slow != slowNever {
+		w.cut(c, err)
+		return
+	}
 	switch c.state {
 	case clientReady:
 		w.live.ready.Add(-1)
@@ -189,6 +200,20 @@ func (w *worker) fail(err error) {
 func (w *worker) hangUp(c *client) {
 	_ = unix.Close(int(c.fd)) // nothing is written that could be lost
 	c.state, c.rest = clientClosed, nil
+}
+
+// everyone lists all clients of this worker.
+func (w *worker) everyone() []int32 {
+	all := make([]int32, len(w.clients))
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
+}
+
+// published is how many of the first publications of a run were for a client's channel: they are dealt in turn.
+func (w *worker) published(c *client, opened int) uint32 {
+	return uint32(subscribersOf(w.channelOf(c), opened, w.channels))
 }
 
 // channelOf is the channel that a client subscribes to.

@@ -29,16 +29,16 @@ row() {
 head="deliveries/s | CPU us/delivery | RSS B/connection | connect us | goroutines | lost |"
 echo "| connections, one channel, 4 in flight, one loop | $head"
 echo "|---|---|---|---|---|---|---|"
-for n in 1000 5000 10000 19000; do row "$n" 1 -connections "$n" -inflight 4 -duration 4s; done
+for n in 1000 5000 10000 19000; do row "$n" 1 -connections "$n" -max-inflight 4 -duration 4s; done
 echo
 echo "| channels, 19,000 connections, 200 in flight, one loop | $head"
 echo "|---|---|---|---|---|---|---|"
-for n in 1 1000 19000; do row "$n" 1 -connections 19000 -channels "$n" -inflight 200 -duration 4s; done
+for n in 1 1000 19000; do row "$n" 1 -connections 19000 -channels "$n" -max-inflight 200 -duration 4s; done
 echo
 echo "| loops, 10,000 connections, 1,000 channels, 200 in flight | $head"
 echo "|---|---|---|---|---|---|---|"
-for n in 1 2 4 8; do row "$n" "$n" -connections 10000 -channels 1000 -inflight 200 -duration 4s; done
+for n in 1 2 4 8; do row "$n" "$n" -connections 10000 -channels 1000 -max-inflight 200 -duration 4s; done
 echo
 echo "| a bystander pings every 10 ms, 19,000 subscribers, one loop | $head ping p50 ms | ping p99 ms |"
 echo "|---|---|---|---|---|---|---|---|---|"
-for n in 1 4 24 200; do row "$n in flight" 1 -connections 19000 -inflight "$n" -duration 6s -ping-every 10ms; done
+for n in 1 4 24 200; do row "$n in flight" 1 -connections 19000 -max-inflight "$n" -duration 6s -ping-every 10ms; done
