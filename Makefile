@@ -6,7 +6,7 @@ FUZZTIME  ?= 60s
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test setup race lint fuzz abuse conformance bench bench-10k bench-floor bench-tables client client-test ci clean
+.PHONY: help build run setup test race client client-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-floor bench-tables ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,8 +49,14 @@ conformance: ## run the cases of the Autobahn test suite, all sizes, against a g
 bench: ## run the benchmarks of every stage
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
-bench-10k: build ## 10,000 clients against a gateway of their own
-	./bin/bench -connections 10000
+bench-10k: build ## 10,000 clients against a gateway of their own: all phases, and a page, bin/bench-10k.html
+	./bin/bench -connections 10000 -phases settle,steady,burst,churn,storm,drain -duration 8s -name "10,000 clients" -json bin/bench-10k.json -html bin/bench-10k.html
+
+bench-100k: build ## 100,000 clients on 6 gateways, from 6 processes; a page, bin/bench-100k.html
+	./bin/bench -connections 100000 -fleet 6 -procs 6 -gateway-args "-ping-interval 10m" -phases settle,burst,steady,drain -rate 0.25 -duration 20s -name "100,000 clients" -json bin/bench-100k.json -html bin/bench-100k.html
+
+bench-1m: build ## a million clients on 53 gateways, from 53 processes: quiet machine, 14 GiB free; bin/bench-1m.html
+	./bin/bench -connections 1000000 -fleet 53 -procs 53 -gateway-args "-ping-interval 30m" -phases settle,burst -bursts 1 -progress plain -name "1,000,000 clients" -json bin/bench-1m.json -html bin/bench-1m.html
 
 bench-floor: build ## the gateway beside a server that does nothing but write: the ratios that must hold
 	./bin/bench -vs-floor -connections 10000

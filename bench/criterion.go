@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"slices"
+
+	"github.com/carillon-ws/carillon/bench/host"
 )
 
 // criterion is a number that must hold, and one to aim for: gateway/DESIGN.md has the table.
@@ -18,7 +20,7 @@ type criterion struct {
 }
 
 func criteria() []criterion {
-	step := func(s *sample, i int) *cpuCost { return s.steps[i].cost }
+	step := func(s *sample, i int) *host.Cost { return s.steps[i].cost }
 	return []criterion{
 		{What: "deliveries/s, one in flight", Unit: "/s", AtLeast: true, Hold: 0.85, Aim: 0.95, value: func(b, _ *sample) float64 { return b.steps[stepOne].perSecond }},
 		{What: "user time per delivery, one in flight", Unit: "us", Absolute: true, Hold: 0.4, Aim: 0.3, value: func(b, _ *sample) float64 { return step(b, stepOne).User }},

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/carillon-ws/carillon/bench/host"
 )
 
 func TestCriterionJudgesTheMedian(t *testing.T) {
@@ -33,8 +35,8 @@ func TestCriterionJudgesTheMedian(t *testing.T) {
 
 func TestVersusReport(t *testing.T) {
 	t.Parallel()
-	step := stepSample{perSecond: 100_000, cost: &cpuCost{Each: 8, User: 0.2}}
-	s := &sample{connect: &cpuCost{Each: 40}, rss: 700, steps: []stepSample{step, step, step}}
+	step := stepSample{perSecond: 100_000, cost: &host.Cost{Each: 8, User: 0.2}}
+	s := &sample{connect: &host.Cost{Each: 40}, rss: 700, steps: []stepSample{step, step, step}}
 	r := &vsResult{Connections: 10000, Redis: "own", Runs: 1}
 	for _, c := range criteria() {
 		compared := &compared{criterion: c}

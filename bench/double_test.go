@@ -12,6 +12,8 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
 
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/wire"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -92,12 +94,12 @@ func (d *double) serve(c *doubleConn) {
 	}
 }
 
-func (d *double) publish(_ context.Context, batch []publication) error {
+func (d *double) Publish(_ context.Context, batch []wire.Publication) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range batch {
-		channel := strings.TrimPrefix(p.channel, protocol.RedisPrefix)
-		f, _ := protocol.NewNotification(channel, string(p.payload), 1)
+		channel := strings.TrimPrefix(p.Channel, protocol.RedisPrefix)
+		f, _ := protocol.NewNotification(channel, string(p.Payload), 1)
 		for _, c := range d.conns {
 			if c.channel != channel {
 				continue
@@ -116,25 +118,38 @@ func (d *double) Close() error { return nil }
 
 func asItShould(_ *doubleConn, _ int, frame []byte) []byte { return frame }
 
-// connect brings an engine up against a double.
-func connect(t *testing.T, d *double, connections, channels, workers int) *engine {
+// crewFor is the clients of a double, not connected yet.
+func crewFor(t *testing.T, d *double, connections, channels, threads int) *crew {
 	t.Helper()
-	to, err := resolve(t.Context(), d.url)
+	to, err := client.Resolve(t.Context(), d.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := newEngine(to, connections, channels, workers)
+	plan := newPlan([]client.Target{to}, client.Workload{Connections: connections, Channels: channels})
+	plan.Threads = threads
+	c, err := localCrew(plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.close)
-	e.patience = 300 * time.Millisecond
-	r, err := e.ramp(t.Context(), 0)
+	t.Cleanup(func() {
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.patience = 300 * time.Millisecond
+	return c
+}
+
+// connect brings a crew up against a double.
+func connect(t *testing.T, d *double, connections, channels, threads int) *crew {
+	t.Helper()
+	c := crewFor(t, d, connections, channels, threads)
+	tally, took, err := c.ramp(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Connections != connections || r.Latency.Count != int64(connections) {
+	if r := rampOf(c, tally, took); r.Connections != connections || r.Latency.Count != int64(connections) {
 		t.Fatalf("ramp: %+v, want %d connections", r, connections)
 	}
-	return e
+	return c
 }

@@ -5,33 +5,54 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/wire"
 )
 
 // config is what the flags say.
 type config struct {
 	connections, channels int
+	fanout                string
+	zipf                  float64
 	rate                  float64
 	duration              time.Duration
 	payload               int
 	inflight              int
 	ramp                  float64
 	pingEvery             time.Duration // 0: off
-	slow, vanish          float64       // shares of the connections; 0: off
 
-	url, admin, redis string
-	gateway           string
-	gatewayArgs       []string
-	json              string
-
-	vsFloor bool
-	runs    int
-	loops   int
-	pin     bool
+	phases           []string
+	bursts           int
+	churn            float64 // share of the clients per second
+	storm            float64 // share
+	slow, vanish     float64 // shares; 0: off
+	killRedis        time.Duration
+	killGateway      bool
+	urls, admins     []string
+	url, admin       string // of the one gateway that is asked for
+	redis, publish   string
+	speech           client.Speech
+	fleet            int
+	gateway          string
+	gatewayArgs      []string
+	procs            int
+	workers          []string // elsewhere
+	worker           string   // to be one
+	sources          []string
+	json, html, name string
+	progress         string
+	repeat           int
+	slo              string
+	demands          []report.Demand
+	vsFloor          bool
+	runs             int
+	loops            int
+	pin              bool
 
 	settle time.Duration   // settleTime, except in tests that have other things to look at
 	given  map[string]bool // names of the flags that were on the command line
@@ -44,10 +65,13 @@ type flagGroup struct {
 }
 
 var flagGroups = []flagGroup{
-	{"Load", []string{"connections", "channels", "rate", "max-inflight", "duration", "payload", "ramp", "ping-every"}},
-	{"Faults", []string{"slow", "vanish"}},
-	{"Target", []string{"url", "admin", "redis", "gateway", "gateway-args"}},
-	{"Output", []string{"json"}},
+	{"Load", []string{"connections", "channels", "fanout", "zipf", "rate", "max-inflight", "duration", "payload", "ramp", "ping-every"}},
+	{"Phases", []string{"phases", "bursts", "churn", "storm"}},
+	{"Faults", []string{"slow", "vanish", "kill-redis", "kill-gateway"}},
+	{"Target", []string{"url", "admin", "redis", "fleet", "gateway", "gateway-args"}},
+	{"Other servers", []string{"channel", "subscribe", "ack", "publish"}},
+	{"Clients", []string{"procs", "workers", "worker", "source-ips"}},
+	{"Verdict and output", []string{"slo", "repeat", "json", "html", "name", "progress"}},
 	{"Compared with the floor", []string{"vs-floor", "runs", "loops", "pin"}},
 }
 
@@ -55,30 +79,110 @@ var flagGroups = []flagGroup{
 func newFlagSet(cfg *config) *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // we print our own sentence
-	fs.IntVar(&cfg.connections, "connections", 10000, "clients, each with a socket and one subscription")
-	fs.IntVar(&cfg.channels, "channels", 1, "channels they are dealt to in turn: 1 is a broadcast to everyone")
-	fs.Float64Var(&cfg.rate, "rate", 0, "publications per second, sent on schedule whatever the gateway does (open loop); 0: what stays below 20,000 deliveries/s")
-	fs.IntVar(&cfg.inflight, "max-inflight", 0, "instead of -rate: publish as soon as fewer than this many publications are on their way (closed loop): measures capacity, hides queueing; 0: off")
-	fs.DurationVar(&cfg.duration, "duration", 10*time.Second, "how long to publish")
-	fs.IntVar(&cfg.payload, "payload", 128, fmt.Sprintf("bytes per publication, at least the %d that carry number and time", stampLen))
-	fs.Float64Var(&cfg.ramp, "ramp", 0, "new connections per second; 0: as fast as they are accepted")
-	fs.DurationVar(&cfg.pingEvery, "ping-every", 0, "one connection more pings this often while the others are published to, and its answers are timed; 0: off")
-	fs.Func("slow", "this share of the subscribers (1%) stops reading for a second -duration: the report tells what the others notice, and whether the slow ones were told what they missed", shareVar(&cfg.slow))
-	fs.Func("vanish", "this share of the clients (100%) is reset at once and as many new ones connect: the report tells when all are back, and what the gateway still holds of those that left", shareVar(&cfg.vanish))
-	fs.StringVar(&cfg.url, "url", "ws://127.0.0.1:8080/ws", "where clients connect; if nothing answers there, a gateway is started for the run")
-	fs.StringVar(&cfg.admin, "admin", "http://127.0.0.1:9090", "that gateway's admin listener: names its Redis and its process")
-	fs.StringVar(&cfg.redis, "redis", "", "where to publish, redis://… or floor://host:port; empty: ask the admin listener")
-	fs.StringVar(&cfg.gateway, "gateway", "", "start this binary, whatever answers at -url; empty: a gateway beside bench, in PATH, or built here")
-	fs.Func("gateway-args", "more flags for the gateway that is started, separated by spaces", func(v string) error {
-		cfg.gatewayArgs = strings.Fields(v)
-		return nil
-	})
-	fs.StringVar(&cfg.json, "json", "", "also write the result to this file")
+	cfg.loadFlags(fs)
+	cfg.phaseFlags(fs)
+	cfg.targetFlags(fs)
+	cfg.clientFlags(fs)
 	fs.BoolVar(&cfg.vsFloor, "vs-floor", false, "run fixed scenarios against the floor server and the gateway in turn, and print the ratios")
 	fs.IntVar(&cfg.runs, "runs", 5, "how often each scenario of -vs-floor is run on either server, with fresh processes")
 	fs.IntVar(&cfg.loops, "loops", 1, "event loops of the gateway in -vs-floor: the floor has one thread, more is another question")
 	fs.BoolVar(&cfg.pin, "pin", true, "in -vs-floor, keep the server on CPU 0 and everything else on CPU 1")
 	return fs
+}
+
+func (cfg *config) loadFlags(fs *flag.FlagSet) {
+	fs.IntVar(&cfg.connections, "connections", 10000, "clients, each with a socket and one subscription")
+	fs.IntVar(&cfg.channels, "channels", 1, "channels they are dealt to in turn: 1 is a broadcast to everyone")
+	fs.StringVar(&cfg.fanout, "fanout", "", "instead of -channels: broadcast (one channel), user (a channel each), or room:N (N clients a channel)")
+	fs.Float64Var(&cfg.zipf, "zipf", 0, "with -channels: the first are more popular, by this exponent (1 is usual); 0: all alike")
+	fs.Float64Var(&cfg.rate, "rate", 0, "publications per second, sent on schedule whatever the gateway does (open loop); 0: what stays below 20,000 deliveries/s")
+	fs.IntVar(&cfg.inflight, "max-inflight", 0, "instead of -rate: publish as soon as fewer than this many publications are on their way (closed loop): measures capacity, hides queueing; 0: off")
+	fs.DurationVar(&cfg.duration, "duration", 10*time.Second, "how long a phase publishes")
+	fs.IntVar(&cfg.payload, "payload", 128, fmt.Sprintf("bytes per publication, at least the %d that carry number and time", wire.StampLen))
+	fs.Float64Var(&cfg.ramp, "ramp", 0, "new connections per second; 0: as fast as they are accepted")
+	fs.DurationVar(&cfg.pingEvery, "ping-every", 0, "one connection more pings this often while the others are published to, and its answers are timed; 0: off")
+}
+
+func (cfg *config) phaseFlags(fs *flag.FlagSet) {
+	fs.Func("phases", "what happens, in this order: ramp (always first), settle, steady, burst, churn, storm, drain, and the faults (default ramp,settle,steady, and the faults that are asked for)", func(v string) error {
+		cfg.phases = nil
+		for name := range strings.SplitSeq(v, ",") {
+			cfg.phases = append(cfg.phases, strings.TrimSpace(name))
+		}
+		return nil
+	})
+	fs.IntVar(&cfg.bursts, "bursts", 5, "publications of the phase burst to each channel, each sent when the one before was heard by all")
+	cfg.churn, cfg.storm = 0.01, 1
+	fs.Func("churn", "share of the clients that leaves and comes back every second of the phase churn (default 1%)", shareVar(&cfg.churn))
+	fs.Func("storm", "share of the clients that leaves and comes back at once in the phase storm (default 100%)", shareVar(&cfg.storm))
+	fs.Func("slow", "this share of the subscribers (1%) stops reading for a second -duration: the report tells what the others notice, and whether the slow ones were told what they missed", shareVar(&cfg.slow))
+	fs.Func("vanish", "this share of the clients (100%) is reset at once and as many new ones connect: the report tells when all are back, and what the gateway still holds of those that left", shareVar(&cfg.vanish))
+	fs.DurationVar(&cfg.killRedis, "kill-redis", 0, "kill the gateways' Redis for so long: the report tells when it has healed, and whether everybody was told what was missed; starts a redis-server of its own; 0: off")
+	fs.BoolVar(&cfg.killGateway, "kill-gateway", false, "kill a gateway and start it again: the report tells when its clients are back")
+}
+
+func (cfg *config) targetFlags(fs *flag.FlagSet) {
+	cfg.urls, cfg.admins = []string{"ws://127.0.0.1:8080/ws"}, []string{"http://127.0.0.1:9090"}
+	list(fs, &cfg.urls, "url", "where clients connect (repeatable: they are dealt to all); if nothing answers there, a gateway is started for the run (default ws://127.0.0.1:8080/ws)")
+	list(fs, &cfg.admins, "admin", "the admin listener of each -url, in the same order: names its Redis and its process (default http://127.0.0.1:9090)")
+	fs.StringVar(&cfg.redis, "redis", "", "where to publish, redis://… or floor://host:port; empty: ask the admin listener")
+	fs.IntVar(&cfg.fleet, "fleet", 0, "start this many gateways on one Redis: as many as one process can have open files for its clients; 0: off")
+	fs.StringVar(&cfg.gateway, "gateway", "", "start this binary, whatever answers at -url; empty: a gateway beside bench, in PATH, or built here")
+	fs.Func("gateway-args", "more flags for the gateways that are started, separated by spaces", func(v string) error {
+		cfg.gatewayArgs = strings.Fields(v)
+		return nil
+	})
+	fs.StringVar(&cfg.speech.Channel, "channel", "", "name of the channels, with :NUMBER behind it; with one channel, exactly that name (default bench)")
+	fs.StringVar(&cfg.speech.Subscribe, "subscribe", "", "what a client sends to subscribe, with {channel} in it; empty: as in the protocol")
+	fs.StringVar(&cfg.speech.Ack, "ack", "", "text that the answer to it contains, or none when nothing answers; empty: as in the protocol")
+	fs.StringVar(&cfg.publish, "publish", publishRedis, "redis; http: POST /publish/CHANNEL at the admin listener; a URL to POST to, with {channel} in it; or exec:COMMAND, which reads a CHANNEL PAYLOAD a line")
+}
+
+func (cfg *config) clientFlags(fs *flag.FlagSet) {
+	fs.IntVar(&cfg.procs, "procs", 0, "worker processes that hold the clients; 0: as many as the open-file limit makes necessary")
+	fs.Func("workers", "instead: bench -worker processes on other machines, host:port,host:port", func(v string) error {
+		cfg.workers = strings.Split(v, ",")
+		return nil
+	})
+	fs.StringVar(&cfg.worker, "worker", "", "be a worker for a bench elsewhere, and listen for it at this address: on a network that is trusted")
+	fs.Func("source-ips", "addresses to connect from, with commas; empty: all of 127.0.0.0/8 on loopback, else what the kernel chooses", func(v string) error {
+		cfg.sources = strings.Split(v, ",")
+		return nil
+	})
+	fs.StringVar(&cfg.slo, "slo", "", "what must hold, like p99<50ms,lost=0,rss_per_conn<2KiB; exit status 3 when it does not")
+	fs.IntVar(&cfg.repeat, "repeat", 1, "run all of it so many times, for a spread")
+	fs.StringVar(&cfg.json, "json", "", "also write the result to this file")
+	fs.StringVar(&cfg.html, "html", "", "also write a page about it to this file")
+	fs.StringVar(&cfg.name, "name", "", "what to call the run in reports and comparisons")
+	fs.StringVar(&cfg.progress, "progress", progressAuto, "auto: one line that changes on a terminal, a line a second elsewhere; plain; none")
+}
+
+// list is a flag that may be given again; the first time replaces the default.
+func list(fs *flag.FlagSet, to *[]string, name, usage string) {
+	given := false
+	fs.Func(name, usage, func(v string) error {
+		if !given {
+			*to, given = nil, true
+		}
+		*to = append(*to, v)
+		return nil
+	})
+}
+
+// shareVar reads a share, 1% or 0.01; 1%/s means the same.
+func shareVar(to *float64) func(string) error {
+	return func(v string) error {
+		digits, percent := strings.CutSuffix(strings.TrimSuffix(v, "/s"), "%")
+		share, err := strconv.ParseFloat(digits, 64)
+		if percent {
+			share /= 100
+		}
+		if err != nil || !(share > 0 && share <= 1) {
+			return errors.New("a share is like 1% or 0.01, more than 0 and at most 100%")
+		}
+		*to = share
+		return nil
+	}
 }
 
 // parseFlags reads the arguments of a run. Errors are one sentence each.
@@ -93,7 +197,7 @@ func parseFlags(args []string, help io.Writer) (*config, error) {
 		return nil, usagef("%w (bench -h lists the flags)", err)
 	}
 	if fs.NArg() > 0 {
-		return nil, usagef("unexpected argument %q (the only command is floor; flags begin with -)", fs.Arg(0))
+		return nil, usagef("unexpected argument %q (the commands are floor and compare; flags begin with -)", fs.Arg(0))
 	}
 	fs.Visit(func(f *flag.Flag) { cfg.given[f.Name] = true })
 	if err := cfg.check(); err != nil {
@@ -105,123 +209,25 @@ func parseFlags(args []string, help io.Writer) (*config, error) {
 	return cfg, nil
 }
 
-// shareVar reads a share, 1% or 0.01.
-func shareVar(to *float64) func(string) error {
-	return func(v string) error {
-		digits, percent := strings.CutSuffix(v, "%")
-		share, err := strconv.ParseFloat(digits, 64)
-		if percent {
-			share /= 100
-		}
-		if err != nil || !(share > 0 && share <= 1) {
-			return errors.New("a share is like 1% or 0.01, more than 0 and at most 100%")
-		}
-		*to = share
-		return nil
-	}
-}
-
-// check refuses what is contradictory.
-func (cfg *config) check() error {
-	switch {
-	case cfg.connections < 1:
-		return usagef("-connections %d: there must be at least one", cfg.connections)
-	case cfg.channels < 1:
-		return usagef("-channels %d: there must be at least one", cfg.channels)
-	case cfg.channels > cfg.connections:
-		return usagef("-channels %d: more than -connections %d, so some would have no subscriber", cfg.channels, cfg.connections)
-	case !possibleRate(cfg.rate) || !possibleRate(cfg.ramp):
-		return usagef("-rate %g, -ramp %g: between 0 and a million a second are possible", cfg.rate, cfg.ramp)
-	case cfg.pingEvery < 0:
-		return usagef("-ping-every %s: cannot be negative", cfg.pingEvery)
-	case cfg.inflight < 0:
-		return usagef("-max-inflight %d: cannot be negative", cfg.inflight)
-	case cfg.rate > 0 && cfg.inflight > 0:
-		return usagef("-rate is an open loop and -max-inflight a closed one: give one of them")
-	case cfg.slow == 1:
-		return usagef("-slow 100%%: nobody would be left who could notice")
-	case cfg.duration <= 0:
-		return usagef("-duration %s: must be more than nothing", cfg.duration)
-	case cfg.payload < stampLen || cfg.payload > maxPayload:
-		return usagef("-payload %d: between %d and %d bytes are possible", cfg.payload, stampLen, maxPayload)
-	case cfg.runs < 1:
-		return usagef("-runs %d: there must be at least one", cfg.runs)
-	case cfg.loops < 1:
-		return usagef("-loops %d: there must be at least one", cfg.loops)
-	case cfg.given["url"] && cfg.ownGateway():
-		return usagef("-url names a gateway that runs, -gateway and -gateway-args one to start: give one of them")
-	}
-	if err := cfg.checkAddresses(); err != nil {
-		return err
-	}
-	if !cfg.vsFloor {
-		return cfg.refuse("only means something with -vs-floor", "runs", "loops", "pin")
-	}
-	if cfg.connections < manyChannels {
-		return usagef("-connections %d: the scenarios of -vs-floor need at least %d", cfg.connections, manyChannels)
-	}
-	return cfg.refuse("is fixed by the scenarios of -vs-floor",
-		"channels", "rate", "max-inflight", "duration", "ramp", "ping-every", "slow", "vanish", "url", "admin")
-}
-
-// possibleRate is false for NaN, too, which the flag package reads.
-func possibleRate(r float64) bool { return r >= 0 && r <= 1e6 }
-
-func (cfg *config) checkAddresses() error {
-	if u, err := url.Parse(cfg.url); err != nil || u.Scheme != "ws" || u.Hostname() == "" {
-		return usagef("-url %q is not ws://host:port/path (TLS is not measured here)", cfg.url)
-	}
-	if u, err := url.Parse(cfg.admin); err != nil || u.Scheme != "http" || u.Hostname() == "" {
-		return usagef("-admin %q is not http://host:port", cfg.admin)
-	}
-	if cfg.redis == "" {
-		return nil
-	}
-	u, err := url.Parse(cfg.redis)
-	if err != nil {
-		return usagef("-redis %q is not a URL", cfg.redis)
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-		return nil
-	case floorScheme:
-		if _, _, err := net.SplitHostPort(u.Host); err != nil {
-			return usagef("-redis %q is not %s://host:port", cfg.redis, floorScheme)
-		}
-		return nil
-	default:
-		return usagef("-redis %q: the scheme is redis, rediss, unix or %s", cfg.redis, floorScheme)
-	}
-}
-
-// ownGateway reports whether the flags ask for a gateway of our own, whatever answers at -url.
-func (cfg *config) ownGateway() bool { return cfg.gateway != "" || len(cfg.gatewayArgs) > 0 }
-
-func (cfg *config) refuse(why string, names ...string) error {
-	for _, name := range names {
-		if cfg.given[name] {
-			return usagef("-%s %s", name, why)
-		}
-	}
-	return nil
-}
-
 // printHelp writes the commands and the flags by group.
 func printHelp(w io.Writer, fs *flag.FlagSet) {
 	fmt.Fprint(w, `bench loads a notification gateway over the wire and says what its clients saw.
 
-  bench [flags]          connect, subscribe, publish, report
-  bench -vs-floor        ratios to the cheapest possible server, interleaved in one run
-  bench floor [flags]    that server ("bench floor -h")
+  bench [flags]             connect, subscribe, publish, report
+  bench compare A B         runs side by side, from what -json wrote ("bench compare -h")
+  bench -vs-floor           ratios to the cheapest possible server, interleaved in one run
+  bench floor [flags]       that server ("bench floor -h")
+  bench -worker ADDR        clients for a bench -workers on another machine
 
-Exit status: 0 all delivered once and in order, 1 not, or the run failed, 2 usage, 3 -vs-floor missed a hold.
+Exit status: 0 all delivered once and in order, 1 not, or the run failed, 2 usage, 3 -slo or a hold of -vs-floor
+missed, 4 compare found a regression, 5 the run is invalid: bench itself did not keep up.
 `)
 	for _, g := range flagGroups {
 		fmt.Fprintf(w, "\n%s\n", g.title)
 		for _, name := range g.names {
 			f := fs.Lookup(name)
 			fmt.Fprintf(w, "  -%-14s %s", f.Name, f.Usage)
-			if f.DefValue != "" && f.DefValue != "0" {
+			if f.DefValue != "" && f.DefValue != "0" && f.DefValue != "0s" && f.DefValue != "false" {
 				fmt.Fprintf(w, " (default %s)", f.DefValue)
 			}
 			fmt.Fprintln(w)

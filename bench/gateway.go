@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/host"
 )
 
 // gateway is what a run is about: one that was there, or one of our own.
@@ -21,11 +24,13 @@ type gateway struct {
 	info  info
 	admin *adminClient // nil when there is none
 	redis string       // where to publish
-	own   *child       // nil when it was there before us
+	own   *host.Child  // nil when it was there before us
 	local bool         // info.PID is a process of this machine
 	// thread is the one whose CPU time counts, 0 for the whole process: a floor server is its loop, without the
 	// runtime's own thread, which wakes up a hundred times a second for nothing.
 	thread int
+
+	start func(context.Context) (*gateway, error) // once more, on the same ports; nil when it is not ours
 }
 
 // stop ends the gateway if it is ours.
@@ -33,7 +38,7 @@ func (g *gateway) stop() error {
 	if g.own == nil {
 		return nil
 	}
-	return g.own.stop()
+	return g.own.Stop()
 }
 
 // findGateway asks the gateway at -url, or starts one when nothing answers there.
@@ -48,16 +53,12 @@ func findGateway(ctx context.Context, cfg *config, stderr io.Writer) (*gateway, 
 		}
 		fmt.Fprintf(stderr, "Nothing answers at %s: starting a gateway for this run.\n", cfg.url)
 	}
-	dir, err := os.MkdirTemp("", "carillon-bench-")
+	binary, cleanUp, err := provideGateway(ctx, cfg.gateway, stderr)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a started binary may be removed; what stays is in the temporary directory
-	binary, err := gatewayBinary(ctx, cfg.gateway, dir, stderr)
-	if err != nil {
-		return nil, err
-	}
-	return startGateway(ctx, binary, cfg.gatewayArgs, cfg.redis, anyCPU)
+	defer cleanUp()
+	return startGateway(ctx, binary, cfg.gatewayArgs, cfg.redis, host.AnyCPU)
 }
 
 // somethingAnswers reports whether the address of a ws:// URL accepts connections.
@@ -98,7 +99,7 @@ func askGateway(ctx context.Context, cfg *config) (*gateway, error) {
 	}
 	i.URL = cfg.url // as our user reaches it
 	g.info, g.admin = i, admin
-	g.local = isLocal(i.PID, cfg.admin)
+	g.local = host.IsLocal(i.PID, cfg.admin)
 	return g, nil
 }
 
@@ -137,31 +138,60 @@ func startGateway(ctx context.Context, binary string, extra []string, redis stri
 	if err != nil {
 		return nil, err
 	}
-	addr, admin := "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
+	return launchGateway(ctx, binary, extra, redis, ports[0], ports[1], cpu)
+}
+
+// launchGateway starts a gateway on these ports and waits until it is ready.
+func launchGateway(ctx context.Context, binary string, extra []string, redis, port, adminPort string, cpu int) (*gateway, error) {
+	addr, admin := "127.0.0.1:"+port, "127.0.0.1:"+adminPort
 	args := []string{"serve", "-addr", addr, "-admin", admin}
 	if redis != "" {
 		args = append(args, "-redis", redis)
 	}
-	own, err := startChild(binary, slices.Concat(args, extra), nil, nil, cpu)
+	own, err := host.Start(binary, slices.Concat(args, extra), host.Options{CPU: cpu})
 	if err != nil {
 		return nil, err
 	}
 	g := &gateway{own: own, admin: newAdminClient("http://" + admin), redis: redis, local: true}
-	err = own.await(ctx, 30*time.Second, g.admin.ready)
+	err = own.Await(ctx, 30*time.Second, g.admin.ready)
 	if err == nil {
 		g.info, err = g.admin.info(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, own.stop())
+		return nil, errors.Join(err, own.Stop())
 	}
-	g.info.PID = own.pid()
+	g.info.PID = own.PID()
 	if g.info.URL == "" {
 		g.info.URL = "ws://" + addr + "/ws"
 	}
 	if g.redis == "" {
 		g.redis = g.info.Redis
 	}
+	g.start = func(ctx context.Context) (*gateway, error) {
+		return launchGateway(ctx, binary, extra, redis, port, adminPort, cpu)
+	}
 	return g, nil
+}
+
+// usage looks at the gateway's process, if it is here.
+func (g *gateway) usage() (host.Usage, error) {
+	if !g.local {
+		return host.Usage{}, nil
+	}
+	return host.ReadUsage(g.info.PID, g.thread)
+}
+
+// metrics reads the gateway's own numbers, after a garbage collection if that is wanted.
+func (g *gateway) metrics(ctx context.Context, collect bool) (map[string]float64, error) {
+	if collect {
+		// A first collection may leave what sync.Pools held; they give it up at the second.
+		for range 2 {
+			if err := g.admin.collect(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+		}
+	}
+	return g.admin.metrics(ctx)
 }
 
 // freePorts asks the kernel for ports of loopback that nobody listens on. They are all held until all are known, or

@@ -1,8 +1,10 @@
 // Command bench loads a notification gateway over the wire and says what its clients saw.
 //
 //	bench [flags]           connect, subscribe, publish, and report latency, loss, CPU and memory
-//	bench -vs-floor         the same, as ratios to the cheapest server there can be, interleaved in one run
+//	bench compare A B       runs side by side, from what -json wrote
+//	bench -vs-floor         ratios to the cheapest server there can be, interleaved in one run
 //	bench floor [flags]     that server: one thread, one pre-built frame, one write per subscriber
+//	bench -worker ADDR      clients for a bench on another machine
 //
 // README.md beside this file says what is measured, how, and what the figures do not mean.
 package main
@@ -19,14 +21,18 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/carillon-ws/carillon/bench/floor"
 )
 
 // Exit statuses.
 const (
-	exitOK    = 0
-	exitError = 1 // the run did not work, or something was lost, duplicated or out of order
-	exitUsage = 2 // it was asked for wrongly
-	exitHold  = 3 // -vs-floor: everything was delivered, but a number is worse than what must hold
+	exitOK         = 0
+	exitError      = 1 // the run did not work, or something was lost, duplicated or out of order
+	exitUsage      = 2 // it was asked for wrongly
+	exitDemand     = 3 // a demand of -slo does not hold, or -vs-floor found a number worse than what must hold
+	exitRegression = 4 // compare found one
+	exitInvalid    = 5 // bench itself did not keep up: the figures are not the server's
 )
 
 func main() {
@@ -43,52 +49,79 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 var (
 	errUndelivered = errors.New("not everything was delivered once and in order")
-	errHoldMissed  = errors.New("a number is worse than what must hold")
+	errDemand      = errors.New("a number is worse than what must hold")
+	errRegression  = errors.New("there is a regression")
+	errInvalid     = errors.New("the run is invalid: bench itself did not keep up")
 )
+
+// statuses are the errors that have one of their own.
+var statuses = []struct {
+	err    error
+	status int
+}{{errInvalid, exitInvalid}, {errUndelivered, exitError}, {errDemand, exitDemand}, {errRegression, exitRegression}}
 
 // run is the whole program, so that tests can be its caller. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := command(ctx, args, stdout, stderr)
-	var usage usageError
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
-	case errors.As(err, &usage):
+	}
+	var usage usageError
+	if errors.As(err, &usage) {
 		fmt.Fprintln(stderr, "bench: "+err.Error())
 		return exitUsage
-	case errors.Is(err, errHoldMissed):
-		fmt.Fprintln(stderr, "bench: "+err.Error())
-		return exitHold
-	case ctx.Err() != nil:
+	}
+	if ctx.Err() != nil {
 		fmt.Fprintln(stderr, "bench: interrupted")
 		return exitError
-	default:
-		fmt.Fprintln(stderr, "bench: "+err.Error())
-		return exitError
 	}
+	fmt.Fprintln(stderr, "bench: "+err.Error())
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	return exitError
 }
 
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "floor" {
-		cfg, err := parseFloorFlags(args[1:], stdout)
-		if err != nil {
-			return err
+	// A name: what follows is not a run.
+	if len(args) > 0 {
+		switch args[0] {
+		case "floor":
+			return runFloor(ctx, args[1:], stdout, stderr)
+		case "worker":
+			return runWorker(ctx)
+		case "compare":
+			return runCompare(args[1:], stdout)
 		}
-		return runFloor(ctx, cfg, stdout, stderr)
 	}
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
 		return err
 	}
 	redis.SetLogger(quiet{})
-	// A worker keeps a processor while it reads; whoever publishes must find another one, also when the machine (or
+	// A reader keeps a processor while it reads; whoever publishes must find another one, also when the machine (or
 	// our pinning) leaves us a single CPU.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), workers()+2))
-	if cfg.vsFloor {
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), readers()+2))
+	switch {
+	case cfg.worker != "":
+		return listenAsWorker(ctx, cfg.worker, stderr)
+	case cfg.vsFloor:
 		return runVsFloor(ctx, cfg, stdout, stderr)
+	default:
+		return runLoad(ctx, cfg, stdout, stderr)
 	}
-	return runLoad(ctx, cfg, stdout, stderr)
 }
 
-// workers is how many threads read sockets. The other half of a small machine is the server's.
-func workers() int { return min(2, max(1, runtime.NumCPU()/2)) }
+// runFloor is the floor server.
+func runFloor(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	cfg, err := floor.ParseFlags(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return floor.Run(ctx, cfg, stdout, stderr)
+}

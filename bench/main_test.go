@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/floor"
 )
 
 // The test binary is also the servers that the tests start, each in a process of its own as in a real run: the floor
@@ -20,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
-		case "floor":
+		case "floor", "worker":
 			main()
 		case "serve":
 			if err := serveStandIn(os.Args[2:]); err != nil {
@@ -62,17 +64,17 @@ func serveStandIn(args []string) error {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	f, err := newFloor(floorConfig{addr: flags["-addr"], control: "127.0.0.1:0", mode: floorEach})
+	f, err := floor.Listen(floor.Config{Addr: flags["-addr"], Control: "127.0.0.1:0", Mode: floor.Each})
 	if err != nil {
 		return err
 	}
-	defer f.close()
+	defer f.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	defer context.AfterFunc(ctx, f.stop)()
+	defer context.AfterFunc(ctx, f.Stop)()
 	admin := &http.Server{Addr: flags["-admin"], Handler: standInAdmin(info{
-		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: "ws://" + f.addr + "/ws",
-		Redis: floorScheme + "://" + f.controlAddr, RedisEmbedded: true, Loops: 1,
+		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: "ws://" + f.Addr() + "/ws",
+		Redis: floor.Scheme + "://" + f.ControlAddr(), RedisEmbedded: true, Loops: 1,
 	})}
 	defer admin.Close() //nolint:errcheck // the process ends
 	go func() {
@@ -80,7 +82,7 @@ func serveStandIn(args []string) error {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}()
-	return f.run()
+	return f.Serve()
 }
 
 func standInAdmin(i info) http.Handler {

@@ -5,25 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/wire"
 )
 
-// publication is one message for everyone who subscribed to a channel.
-type publication struct {
-	channel string // as Redis carries it
-	payload []byte // valid until publish returns
-}
-
-// publisher hands publications to whatever the gateway hears them from.
-type publisher interface {
-	// publish sends a batch, in order, in one go. It returns when they are accepted.
-	publish(ctx context.Context, batch []publication) error
-	Close() error
-}
-
-// load is what one steady phase asks of the gateway.
+// load is what one phase asks of the gateway.
 type load struct {
 	rate     float64 // open loop: publications per second
 	inflight int     // closed loop, when not 0: publications on their way at most
+	count    int     // closed loop: end after so many publications, when not 0
 	duration time.Duration
 	payload  int
 }
@@ -34,59 +25,64 @@ const maxBatch = 256
 
 // presser publishes the load of one phase on its own goroutine. Its numbers continue those of the phase before.
 type presser struct {
-	eng   *engine
-	pub   publisher
-	load  load
-	batch []publication
-	bytes []byte
-	names []string  // of the channels, as Redis carries them
-	lag   histogram // how long after its intended time a publication was handed over
-	sent  int
-	first uint32 // number of the first publication
-	start int64  // when it was meant to be sent
+	crew   *crew
+	pub    wire.Publisher
+	load   load
+	batch  []wire.Publication
+	bytes  []byte
+	names  []string         // of the channels, as Redis carries them
+	lag    client.Histogram // how long after its intended time a publication was handed over
+	sent   int
+	first  uint32 // number of the first publication
+	start  int64  // when it was meant to be sent
+	expect uint64 // deliveries
 }
 
-func newPresser(e *engine, pub publisher, l load) *presser {
-	p := &presser{eng: e, pub: pub, load: l, lag: newHistogram(), first: uint32(e.board.opened.Load())}
-	for ch := range e.channels {
-		p.names = append(p.names, redisChannelName(ch))
+func newPresser(c *crew, pub wire.Publisher, l load) *presser {
+	p := &presser{crew: c, pub: pub, load: l, lag: client.NewHistogram(), first: c.board.opened()}
+	for ch := range c.load.Channels {
+		p.names = append(p.names, redisChannelName(&c.plan.Speech, ch))
 	}
 	return p
 }
 
-// run publishes until the duration is over, then waits for stragglers: until everything is delivered, or nothing has
-// come for the engine's patience.
+// redisChannelName is a channel's name as Redis carries it.
+func redisChannelName(s *client.Speech, ch int) string { return "notifications:" + s.ChannelName(ch) }
+
+// run publishes until the duration is over.
 func (p *presser) run(ctx context.Context) error {
-	publish := p.open
 	if p.load.inflight > 0 {
-		publish = p.closed
+		return p.closed(ctx)
 	}
-	err := publish(ctx)
-	if errors.Is(err, errStalled) {
-		return nil // the report says what is missing
-	}
-	if err != nil {
+	s := client.NewSchedule(p.crew.clock.Now()+int64(20*time.Millisecond), p.load.rate, p.load.duration)
+	if err := p.crew.expect(&s); err != nil {
 		return err
 	}
+	return p.open(ctx, s)
+}
+
+// straggle waits for what is still on its way: until everything is delivered, or nothing has come for the crew's
+// patience.
+func (p *presser) straggle(ctx context.Context) error {
 	if err := p.await(ctx, 0); err != nil && !errors.Is(err, errStalled) {
 		return err
 	}
+	p.crew.board.giveUp() // what is missing now is told by the clients' sequences
 	return nil
 }
 
 // open follows the schedule, whatever the gateway does.
-func (p *presser) open(ctx context.Context) error {
-	s := newSchedule(p.eng.clock.now()+int64(10*time.Millisecond), p.load.rate, p.load.duration)
+func (p *presser) open(ctx context.Context, s client.Schedule) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for p.sent < s.total {
-		if n := min(s.due(p.eng.clock.now())-p.sent, maxBatch); n > 0 {
-			if err := p.emit(ctx, n, s.at); err != nil {
+	for p.sent < s.Total {
+		if n := min(s.Due(p.crew.clock.Now())-p.sent, maxBatch); n > 0 {
+			if err := p.emit(ctx, n, s.At); err != nil {
 				return err
 			}
 			continue
 		}
-		timer.Reset(time.Duration(s.at(p.sent) - p.eng.clock.now()))
+		timer.Reset(time.Duration(s.At(p.sent) - p.crew.clock.Now()))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -99,16 +95,22 @@ func (p *presser) open(ctx context.Context) error {
 // closed keeps as many publications on their way as the load says. Here nothing is late: a publication is intended
 // when it is sent.
 func (p *presser) closed(ctx context.Context) error {
-	end := p.eng.clock.now() + int64(p.load.duration)
+	end := p.crew.clock.Now() + int64(p.load.duration)
 	for {
-		if err := p.await(ctx, p.load.inflight-1); err != nil {
+		switch err := p.await(ctx, p.load.inflight-1); {
+		case errors.Is(err, errStalled):
+			return nil // the report says what is missing
+		case err != nil:
 			return err
 		}
-		now := p.eng.clock.now()
-		if now >= end {
+		now := p.crew.clock.Now()
+		if (p.load.count > 0 && p.sent >= p.load.count) || (p.load.count == 0 && now >= end) {
 			return nil
 		}
-		n := min(p.load.inflight-p.eng.board.outstanding(), maxBatch)
+		n := min(p.load.inflight-p.crew.board.outstanding(), maxBatch)
+		if p.load.count > 0 {
+			n = min(n, p.load.count-p.sent)
+		}
 		if err := p.emit(ctx, n, func(int) int64 { return now }); err != nil {
 			return err
 		}
@@ -122,24 +124,27 @@ func (p *presser) emit(ctx context.Context, n int, at func(int) int64) error {
 		p.bytes = make([]byte, 0, n*p.load.payload) // never grows below, so that the payloads stay where they are
 	}
 	p.bytes = p.bytes[:0]
-	now := p.eng.clock.now()
+	next := p.crew.board.opened()
+	if int(next)+n > client.MaxPublications {
+		return errors.New("more publications than bench can count: shorten -duration")
+	}
+	now := p.crew.clock.Now()
 	for i := range n {
-		number := uint32(p.eng.board.opened.Load())
-		ch := int(number) % p.eng.channels
+		ch := int(next) % p.crew.load.Channels
 		intended := at(p.sent + i)
-		if number == p.first {
+		if next == p.first {
 			p.start = intended
 		}
+		p.crew.board.open(intended, p.crew.pending[ch])
 		from := len(p.bytes)
-		p.bytes = appendPayload(p.bytes, p.eng.mark, number, intended, p.load.payload)
-		p.batch = append(p.batch, publication{p.names[ch], p.bytes[from:]})
-		if !p.eng.board.open(number, int(p.eng.audience[ch])) {
-			return errors.New("more publications than bench can count: shorten -duration")
-		}
-		p.lag.record(now - intended)
+		p.bytes = wire.AppendPayload(p.bytes, p.crew.plan.Mark, next, intended, p.load.payload)
+		p.batch = append(p.batch, wire.Publication{Channel: p.names[ch], Payload: p.bytes[from:]})
+		p.expect += uint64(p.crew.audience[ch])
+		p.lag.Record(now - intended)
+		next++
 	}
 	p.sent += n
-	if err := p.pub.publish(ctx, p.batch); err != nil {
+	if err := p.pub.Publish(ctx, p.batch); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return nil
@@ -149,25 +154,28 @@ var errStalled = errors.New("nothing has been delivered for a while")
 
 // await returns when at most this many publications are on their way. errStalled tells that it was not worth waiting.
 func (p *presser) await(ctx context.Context, outstanding int) error {
-	if p.eng.board.outstanding() <= outstanding {
+	if p.crew.board.outstanding() <= outstanding {
 		return nil
 	}
-	stalled := time.NewTimer(p.eng.patience)
+	stalled := time.NewTimer(p.crew.patience)
 	defer stalled.Stop()
-	heard := p.eng.received()
-	for p.eng.board.outstanding() > outstanding {
-		if p.eng.ready() == 0 {
+	heard := p.crew.received()
+	for p.crew.board.outstanding() > outstanding {
+		if p.crew.ready() == 0 {
 			return errStalled // nobody is left who could hear
 		}
+		if err := p.crew.broken(); err != nil {
+			return err
+		}
 		select {
-		case <-p.eng.board.wake:
+		case <-p.crew.board.wake:
 		case <-stalled.C:
-			now := p.eng.received()
+			now := p.crew.received()
 			if now == heard {
 				return errStalled
 			}
 			heard = now
-			stalled.Reset(p.eng.patience)
+			stalled.Reset(p.crew.patience)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

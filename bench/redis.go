@@ -4,22 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/redis/go-redis/v9"
-)
 
-// newPublisher connects to what a gateway hears publications from: Redis, or a floor server's control address.
-func newPublisher(ctx context.Context, rawURL string) (publisher, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme == floorScheme {
-		return dialFloor(ctx, u.Host)
-	}
-	return newRedisPublisher(ctx, rawURL)
-}
+	"github.com/carillon-ws/carillon/bench/wire"
+)
 
 // redisPublisher publishes with PUBLISH, a batch per round trip.
 type redisPublisher struct {
@@ -50,11 +39,11 @@ func newRedisPublisher(ctx context.Context, rawURL string) (*redisPublisher, err
 
 var errNobodyListens = errors.New("no gateway is subscribed at this Redis: is it the one that the gateway uses (-redis)?")
 
-func (p *redisPublisher) publish(ctx context.Context, batch []publication) error {
+func (p *redisPublisher) Publish(ctx context.Context, batch []wire.Publication) error {
 	pipe := p.rdb.Pipeline()
 	var first *redis.IntCmd
 	for i := range batch {
-		cmd := pipe.Publish(ctx, batch[i].channel, batch[i].payload)
+		cmd := pipe.Publish(ctx, batch[i].Channel, batch[i].Payload)
 		if first == nil {
 			first = cmd
 		}

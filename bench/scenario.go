@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/host"
+	"github.com/carillon-ws/carillon/bench/report"
 )
 
 // manyChannels is the number of channels in the scenario of many small ones.
@@ -44,50 +48,65 @@ func channelsScenario(payload int) scenario {
 
 // sample is what one scenario showed on one server.
 type sample struct {
-	connect *cpuCost
+	connect *host.Cost
 	rss     float64 // bytes per connection
 	steps   []stepSample
 }
 
 type stepSample struct {
 	perSecond float64
-	cost      *cpuCost
+	cost      *host.Cost
 }
 
 // play runs a scenario against a server that was just started.
 func (sc *scenario) play(ctx context.Context, g *gateway, connections int) (*sample, error) {
-	t, err := resolve(ctx, g.info.URL)
+	f := &fleet{gateways: []*gateway{g}, redis: g.redis}
+	targets, err := f.targets(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkLimits(t, connections); err != nil {
-		return nil, err
-	}
-	pub, err := newPublisher(ctx, g.redis)
+	pub, err := dialPublisher(ctx, g.redis)
 	if err != nil {
 		return nil, err
 	}
 	defer pub.Close() //nolint:errcheck // every batch was answered
-	e, err := newEngine(t, connections, sc.channels, 1)
+	c, err := localCrew(newPlan(targets, client.Workload{Connections: connections, Channels: sc.channels}))
 	if err != nil {
 		return nil, err
 	}
-	defer e.close()
+	defer c.close() //nolint:errcheck // what could go wrong has been seen
 
-	var r result
-	if err := r.connect(ctx, e, g, 0, sc.settle, func(string) {}); err != nil {
+	before, err := f.usage()
+	if err != nil {
 		return nil, err
 	}
-	s := &sample{connect: r.Server.Connect, rss: r.Server.PerConnection}
+	if _, _, err := c.ramp(ctx, 0); err != nil {
+		return nil, err
+	}
+	connected, err := f.usage()
+	if err != nil {
+		return nil, err
+	}
+	if err := wait(ctx, sc.settle); err != nil {
+		return nil, err
+	}
+	settled, err := f.usage()
+	if err != nil {
+		return nil, err
+	}
+	s := &sample{
+		connect: host.CostOf(before, connected, uint64(connections)),
+		rss:     float64(settled.RSS-before.RSS) / float64(connections),
+	}
 	for _, l := range sc.steps {
-		steady, cost, _, err := publishAndWatch(ctx, e, pub, l, g)
+		d, cost, _, err := deliverAndWatch(ctx, c, pub, l, f)
 		if err != nil {
 			return nil, err
 		}
-		if !steady.clean() {
-			return nil, fmt.Errorf("%w: %s", errUndelivered, verdict(steady))
+		if !d.Clean() {
+			return nil, fmt.Errorf("%w: %s", errUndelivered, report.Verdict(d.Delivered))
 		}
-		s.steps = append(s.steps, stepSample{perSecond: steady.PerSecond, cost: cost})
+		s.steps = append(s.steps, stepSample{perSecond: d.PerSecond, cost: cost})
 	}
 	return s, nil
 }

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/bench/report"
 )
 
 // status tells whoever watches how a run goes: one line that is written over on a terminal, a line a second elsewhere.
 type status struct {
 	// Fixed at creation.
-	eng      *engine
+	crew     *crew
 	out      io.Writer
 	terminal bool
 	begun    time.Time
@@ -32,8 +34,18 @@ type status struct {
 	width     int
 }
 
-func startStatus(e *engine, out io.Writer) *status {
-	s := &status{eng: e, out: out, terminal: isTerminal(out), begun: time.Now(), at: time.Now(), done: make(chan struct{})}
+// How a run tells what it is doing, as -progress names it.
+const (
+	progressAuto  = "auto"
+	progressPlain = "plain"
+	progressNone  = "none"
+)
+
+func startStatus(c *crew, out io.Writer, progress string) *status {
+	if progress == progressNone {
+		out = io.Discard
+	}
+	s := &status{crew: c, out: out, terminal: progress == progressAuto && isTerminal(out), begun: time.Now(), at: time.Now(), done: make(chan struct{})}
 	s.phase("start")
 	s.wg.Go(s.run)
 	return s
@@ -69,15 +81,15 @@ func (s *status) run() {
 }
 
 func (s *status) show(now time.Time) {
-	received, connected := s.eng.received(), s.eng.ready()
+	received, connected := s.crew.received(), s.crew.ready()
 	seconds := now.Sub(s.at).Seconds()
-	line := fmt.Sprintf("%5.1f s  %-7s connected %s/%s", now.Sub(s.begun).Seconds(), *s.name.Load(), thousands(connected), thousands(s.eng.connections))
+	line := fmt.Sprintf("%5.1f s  %-7s connected %s/%s", now.Sub(s.begun).Seconds(), *s.name.Load(), report.Thousands(connected), report.Thousands(s.crew.connections()))
 	if up := connected - s.connected; up > 0 {
-		line += fmt.Sprintf(" (+%s/s)", thousands(int(float64(up)/seconds)))
+		line += fmt.Sprintf(" (+%s/s)", report.Thousands(int(float64(up)/seconds)))
 	}
-	line += fmt.Sprintf("  %s deliveries/s  %d on their way", thousands(int(float64(received-s.received)/seconds)), s.eng.board.outstanding())
-	if closed := s.eng.closed(); closed > 0 {
-		line += fmt.Sprintf("  %s CLOSED", thousands(closed))
+	line += fmt.Sprintf("  %s deliveries/s  %d on their way", report.Thousands(int(float64(received-s.received)/seconds)), s.crew.board.outstanding())
+	if closed := s.crew.closed(); closed > 0 {
+		line += fmt.Sprintf("  %s CLOSED", report.Thousands(closed))
 	}
 	s.received, s.connected, s.at = received, connected, now
 	if !s.terminal {
@@ -95,13 +107,4 @@ func isTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
-}
-
-// thousands writes 1234567 as 1,234,567.
-func thousands[N int | int64 | uint64](n N) string {
-	digits := fmt.Sprint(n)
-	for at := len(digits) - 3; at > 0 && digits[at-1] != '-'; at -= 3 {
-		digits = digits[:at] + "," + digits[at:]
-	}
-	return digits
 }

@@ -6,35 +6,38 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/host"
+	"github.com/carillon-ws/carillon/bench/report"
 )
 
 // vsResult is what -vs-floor found out. README.md documents its JSON.
 type vsResult struct {
-	Schema      int         `json:"schema"`
-	Kind        string      `json:"kind"` // vs-floor
-	When        time.Time   `json:"when"`
-	Command     []string    `json:"command"`
-	Machine     machine     `json:"machine"`
-	Gateway     string      `json:"gateway"` // name and version
-	Connections int         `json:"connections"`
-	Payload     int         `json:"payload"`
-	Loops       int         `json:"loops"`
-	Pinned      bool        `json:"pinned"`
-	Redis       string      `json:"redis"` // whose CPU it is: own, given, or embedded in the gateway
-	Runs        int         `json:"runs"`
-	OK          bool        `json:"ok"` // every median holds
-	Criteria    []*compared `json:"criteria"`
+	Schema      int          `json:"schema"`
+	Kind        string       `json:"kind"` // vs-floor
+	When        time.Time    `json:"when"`
+	Command     []string     `json:"command"`
+	Machine     host.Machine `json:"machine"`
+	Gateway     string       `json:"gateway"` // name and version
+	Connections int          `json:"connections"`
+	Payload     int          `json:"payload"`
+	Loops       int          `json:"loops"`
+	Pinned      bool         `json:"pinned"`
+	Redis       string       `json:"redis"` // whose CPU it is: own, given, or embedded in the gateway
+	Runs        int          `json:"runs"`
+	OK          bool         `json:"ok"` // every median holds
+	Criteria    []*compared  `json:"criteria"`
 }
 
 // versus is one run of -vs-floor: floor, gateway, floor, gateway …, each a fresh process, all with the same clients.
 type versus struct {
 	cfg    *config
-	place  placement
+	place  host.Placement
 	binary string
 	redis  string // empty: the gateway embeds one
 	stderr io.Writer
@@ -47,19 +50,19 @@ func runVsFloor(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // what stays is in the temporary directory
-	v := &versus{cfg: cfg, place: anywhere, redis: cfg.redis, stderr: stderr, out: &vsResult{
-		Schema: schema, Kind: "vs-floor", When: time.Now().UTC().Truncate(time.Second), Command: os.Args, Machine: thisMachine(),
+	v := &versus{cfg: cfg, place: host.Anywhere, redis: cfg.redis, stderr: stderr, out: &vsResult{
+		Schema: report.Schema, Kind: "vs-floor", When: time.Now().UTC().Truncate(time.Second), Command: os.Args, Machine: host.ThisMachine(),
 		Connections: cfg.connections, Payload: cfg.payload, Loops: cfg.loops, Runs: cfg.runs,
 	}}
 	if v.binary, err = gatewayBinary(ctx, cfg.gateway, dir, stderr); err != nil {
 		return err
 	}
 	if cfg.pin {
-		if v.place, v.out.Pinned, err = pinned(); err != nil {
+		if v.place, v.out.Pinned, err = host.Pinned(); err != nil {
 			return err
 		}
 	}
-	stopRedis, err := v.provideRedis(ctx, dir)
+	stopRedis, err := v.provideRedis(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,56 +80,41 @@ func runVsFloor(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err
 
 // provideRedis starts a Redis of our own beside the generator, unless one is given: inside the gateway it would
 // count as the gateway's work, of which the floor has none.
-func (v *versus) provideRedis(ctx context.Context, dir string) (stop func() error, err error) {
+func (v *versus) provideRedis(ctx context.Context) (stop func() error, err error) {
 	stop = func() error { return nil }
 	if v.redis != "" {
 		v.out.Redis = "given"
 		return stop, nil
 	}
-	server, err := exec.LookPath("redis-server")
-	if err != nil {
+	server, err := startRedis(ctx, v.place.Rest)
+	if errors.Is(err, errNoRedisServer) {
 		v.out.Redis = "embedded"
-		return stop, nil //nolint:nilerr // not an error: the report says what it means
+		return stop, nil // the report says what it means
 	}
-	ports, err := freePorts(1)
 	if err != nil {
 		return stop, err
 	}
-	c, err := startChild(server, []string{"--port", ports[0], "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, nil, nil, v.place.rest)
-	if err != nil {
-		return stop, err
-	}
-	v.redis, v.out.Redis = "redis://127.0.0.1:"+ports[0], "own"
-	err = c.await(ctx, 10*time.Second, func(ctx context.Context) error {
-		p, err := newRedisPublisher(ctx, v.redis)
-		if err != nil {
-			return err
-		}
-		return p.Close()
-	})
-	if err != nil {
-		return stop, join(err, c)
-	}
-	return c.stop, nil
+	v.redis, v.out.Redis = server.url, "own"
+	return server.stop, nil
 }
 
 // once is one run of every scenario on either server.
 func (v *versus) once(ctx context.Context, run int) error {
-	var floor, gateway [2]*sample
+	var cheapest, gateway [2]*sample
 	for i, sc := range []scenario{broadcastScenario(v.cfg.payload), channelsScenario(v.cfg.payload)} {
 		var err error
 		fmt.Fprintf(v.stderr, "run %d of %d  %-9s  floor", run+1, v.cfg.runs, sc.name)
-		if floor[i], err = v.play(ctx, &sc, v.startFloor); err != nil {
+		if cheapest[i], err = v.play(ctx, &sc, v.startFloor); err != nil {
 			return fmt.Errorf("floor, %s: %w", sc.name, err)
 		}
-		fmt.Fprintf(v.stderr, " %s  gateway", floor[i])
+		fmt.Fprintf(v.stderr, " %s  gateway", cheapest[i])
 		if gateway[i], err = v.play(ctx, &sc, v.startGateway); err != nil {
 			return fmt.Errorf("gateway, %s: %w", sc.name, err)
 		}
 		fmt.Fprintf(v.stderr, " %s\n", gateway[i])
 	}
 	for _, c := range v.out.Criteria {
-		c.add(c.value(floor[0], floor[1]), c.value(gateway[0], gateway[1]))
+		c.add(c.value(cheapest[0], cheapest[1]), c.value(gateway[0], gateway[1]))
 	}
 	return nil
 }
@@ -142,16 +130,16 @@ func (v *versus) play(ctx context.Context, sc *scenario, start func(context.Cont
 }
 
 func (v *versus) startFloor(ctx context.Context) (*gateway, error) {
-	f, err := startFloor(ctx, floorEach, v.place.server)
+	f, err := floor.Start(ctx, floor.Each, v.place.Server)
 	if err != nil {
 		return nil, err
 	}
-	return &gateway{info: info{Name: "floor", URL: f.URL, PID: f.pid()}, redis: f.Control, own: f.child, local: true, thread: f.Thread}, nil
+	return &gateway{info: info{Name: "floor", URL: f.URL, PID: f.Child.PID()}, redis: f.Control, own: f.Child, local: true, thread: f.Thread}, nil
 }
 
 func (v *versus) startGateway(ctx context.Context) (*gateway, error) {
 	args := append([]string{"-loops", strconv.Itoa(v.cfg.loops)}, v.cfg.gatewayArgs...)
-	g, err := startGateway(ctx, v.binary, args, v.redis, v.place.server)
+	g, err := startGateway(ctx, v.binary, args, v.redis, v.place.Server)
 	if err == nil {
 		v.out.Gateway = strings.TrimSpace(g.info.Name + " " + g.info.Version)
 	}
@@ -165,12 +153,12 @@ func (v *versus) finish(stdout io.Writer) error {
 	}
 	printVersus(stdout, v.out)
 	if v.cfg.json != "" {
-		if err := writeJSON(v.cfg.json, v.out); err != nil {
+		if err := report.WriteJSON(v.cfg.json, v.out); err != nil {
 			return err
 		}
 	}
 	if !v.out.OK {
-		return errHoldMissed
+		return errDemand
 	}
 	return nil
 }
@@ -186,8 +174,8 @@ func (s *sample) String() string {
 
 func printVersus(w io.Writer, r *vsResult) {
 	fmt.Fprintf(w, "\ngateway  %s, -loops %d, %s connections, %d B, against the floor server (mode each: one write per delivery)\n",
-		r.Gateway, r.Loops, thousands(r.Connections), r.Payload)
-	fmt.Fprintf(w, "%s\n", describeMachine(r.Machine))
+		r.Gateway, r.Loops, report.Thousands(r.Connections), r.Payload)
+	fmt.Fprintf(w, "%s\n", report.DescribeMachine(r.Machine))
 	where := "not pinned"
 	if r.Pinned {
 		where = "server pinned to one CPU, clients and Redis to another"
@@ -221,6 +209,6 @@ func unit(v float64, of string) string {
 	case "B":
 		return fmt.Sprintf("%.0f B", v)
 	default:
-		return thousands(int(v)) + of
+		return report.Thousands(int(v)) + of
 	}
 }

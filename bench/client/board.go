@@ -1,0 +1,56 @@
+package client
+
+import "sync/atomic"
+
+// board counts, for every publication, how many subscribers of one worker have heard it: the one that makes it all of
+// them is the worker's last. Numbers are dense from zero, so the counters lie in pages that are made as numbers come:
+// sixteen bytes a publication, no lock, and nothing moves once a poller may look at it.
+type board struct {
+	pages [boardPages]atomic.Pointer[boardPage]
+}
+
+const (
+	boardPageBits = 12
+	boardPages    = 1 << 15 // 134 million publications: half an hour at 70,000 a second
+	// MaxPublications is how many publications of one run can be counted.
+	MaxPublications = boardPages << boardPageBits
+)
+
+type boardPage [1 << boardPageBits]struct {
+	first atomic.Int64 // when the first subscriber heard it
+	heard atomic.Int32
+}
+
+// Completed is a publication that all subscribers of a worker have heard.
+type Completed struct {
+	Number      uint32
+	First, Last int64 // when, by the publisher's clock
+}
+
+// arrive notes that one more subscriber heard n, of so many. all reports that it was the last, and first is then when
+// the first one heard it.
+func (b *board) arrive(n uint32, of int32, now int64) (first int64, all bool) {
+	at := n >> boardPageBits
+	if at >= boardPages {
+		return 0, false
+	}
+	p := b.pages[at].Load()
+	if p == nil {
+		p = new(boardPage)
+		if !b.pages[at].CompareAndSwap(nil, p) {
+			p = b.pages[at].Load()
+		}
+	}
+	slot := &p[n&(1<<boardPageBits-1)]
+	heard := slot.heard.Add(1)
+	if heard == 1 {
+		slot.first.Store(now)
+	}
+	if heard != of {
+		return 0, false
+	}
+	if first = slot.first.Load(); first == 0 {
+		first = now // the first is being noted by another thread at this moment
+	}
+	return first, true
+}

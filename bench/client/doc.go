@@ -1,0 +1,10 @@
+// Package client is the load: very many WebSocket clients in few threads, and what they saw.
+//
+//	Worker   the clients of one process: bench itself, a child of it, or one on another machine (service.go)
+//	poller   one thread of a worker, which dials and reads its share of them over epoll
+//	client   one connection: 64 bytes, and a partial frame's bytes while there is one
+//	sequence what one client heard of its channel: lost, doubled, reordered, missed while away
+//	Board    who has heard a publication: workers tell when the last of theirs has
+//
+// Nothing here knows who publishes: a Worker is told what to expect (Outlook) and counts what comes.
+package client

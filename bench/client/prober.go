@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/bench/wire"
+)
+
+// Prober is one connection more, which pings on a schedule while the others are published to: how long the answers
+// take is how long a loop keeps somebody waiting who has nothing to do with the fan-out.
+type Prober struct {
+	conn    net.Conn
+	clock   wire.Clock
+	cancel  context.CancelFunc
+	written chan error
+	read    chan error
+	answers Histogram // owned by the reading goroutine until it has ended
+}
+
+// StartProber connects and begins to ping. The latency of an answer counts from when the schedule wanted the ping
+// sent.
+func StartProber(ctx context.Context, url string, every time.Duration) (*Prober, error) {
+	conn, br, _, err := ws.Dial(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("ping probe: connect: %w", err)
+	}
+	if br != nil {
+		ws.PutReader(br) // the server's first message, which is no answer
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p := &Prober{conn: conn, clock: wire.NewClock(), cancel: cancel, written: make(chan error, 1), read: make(chan error, 1), answers: NewHistogram()}
+	go func() { p.written <- p.ping(ctx, every) }()
+	go func() { p.read <- p.listen() }()
+	return p, nil
+}
+
+// ping writes pings until ctx ends. Each carries the time at which it was due.
+func (p *Prober) ping(ctx context.Context, every time.Duration) error {
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	due := p.clock.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		payload := binary.BigEndian.AppendUint64(nil, uint64(due))
+		if err := ws.WriteFrame(p.conn, ws.MaskFrameInPlace(ws.NewPingFrame(payload))); err != nil {
+			return err
+		}
+		due += int64(every)
+		tick.Reset(time.Duration(due - p.clock.Now()))
+	}
+}
+
+// listen reads answers until the connection is closed.
+func (p *Prober) listen() error {
+	buf := make([]byte, 64<<10)
+	kept := 0
+	for {
+		n, err := p.conn.Read(buf[kept:])
+		if err != nil {
+			return err
+		}
+		rest := buf[:kept+n]
+		for {
+			op, payload, size, err := wire.NextFrame(rest)
+			if err != nil {
+				return err
+			}
+			if size == 0 {
+				break
+			}
+			if op == ws.OpPong && len(payload) == 8 {
+				p.answers.Record(p.clock.Now() - int64(binary.BigEndian.Uint64(payload)))
+			}
+			rest = rest[size:]
+		}
+		kept = copy(buf, rest)
+	}
+}
+
+// Stop ends the probe and returns what it found.
+func (p *Prober) Stop() (answers *Histogram, err error) {
+	p.cancel()
+	writeErr := <-p.written
+	_ = p.conn.Close() // ends listen
+	if err := <-p.read; err != nil && !errors.Is(err, net.ErrClosed) {
+		writeErr = errors.Join(writeErr, err)
+	}
+	if writeErr != nil {
+		return nil, fmt.Errorf("ping probe: %w", writeErr)
+	}
+	return &p.answers, nil
+}

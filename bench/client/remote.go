@@ -1,0 +1,87 @@
+package client
+
+import (
+	"fmt"
+	"io"
+	"net/rpc"
+	"slices"
+	"time"
+
+	"github.com/carillon-ws/carillon/bench/wire"
+)
+
+// Remote is a worker in another process.
+type Remote struct {
+	name string
+	rpc  *rpc.Client
+
+	// Offset is what to add to its clock to get ours, and Bound how wrong that can be: half of the fastest of many
+	// round trips. Both are 0 for a process of this machine, which reads the same clock.
+	Offset, Bound time.Duration
+}
+
+// NewRemote speaks with a service over a connection.
+func NewRemote(name string, conn io.ReadWriteCloser) *Remote {
+	return &Remote{name: name, rpc: rpc.NewClient(conn)}
+}
+
+// Synchronize estimates the difference of the clocks.
+func (r *Remote) Synchronize(clock wire.Clock) error {
+	const trips = 100
+	type trip struct{ took, offset int64 }
+	seen := make([]trip, trips)
+	for i := range seen {
+		sent := clock.Now()
+		there, err := call[int64](r, "Time", None{})
+		if err != nil {
+			return err
+		}
+		took := clock.Now() - sent
+		seen[i] = trip{took, sent + took/2 - there}
+	}
+	best := slices.MinFunc(seen, func(a, b trip) int { return int(a.took - b.took) })
+	r.Offset, r.Bound = time.Duration(best.offset), time.Duration(best.took/2)
+	return nil
+}
+
+// Begin gives it its plan.
+func (r *Remote) Begin(plan Plan) error {
+	plan.Ahead = int64(r.Offset)
+	return r.tell("Begin", plan)
+}
+
+func call[R, A any](r *Remote, method string, args A) (reply R, err error) {
+	if err = r.rpc.Call("Worker."+method, args, &reply); err != nil {
+		err = fmt.Errorf("worker %s: %w", r.name, err)
+	}
+	return reply, err
+}
+
+func (r *Remote) tell(method string, args any) error {
+	_, err := call[None](r, method, args)
+	return err
+}
+
+// Connect, Leave and the others are those of Worker.
+func (r *Remote) Connect(s Selection) (int, error)   { return call[int](r, "Connect", s) }
+func (r *Remote) Leave(s Selection) (int, error)     { return call[int](r, "Leave", s) }             //nolint:revive // see Connect
+func (r *Remote) Behave(m Manner) error              { return r.tell("Behave", m) }                  //nolint:revive // see Connect
+func (r *Remote) Expect(o Outlook) error             { return r.tell("Expect", o) }                  //nolint:revive // see Connect
+func (r *Remote) Stall(share float64) (int, error)   { return call[int](r, "Stall", share) }         //nolint:revive // see Connect
+func (r *Remote) Resume() error                      { return r.tell("Resume", None{}) }             //nolint:revive // see Connect
+func (r *Remote) Attend() error                      { return r.tell("Attend", None{}) }             //nolint:revive // see Connect
+func (r *Remote) Tally() (Tally, error)              { return call[Tally](r, "Tally", None{}) }      //nolint:revive // see Connect
+func (r *Remote) Missing() (Missing, error)          { return call[Missing](r, "Missing", None{}) }  //nolint:revive // see Connect
+func (r *Remote) Sample() (Histogram, error)         { return call[Histogram](r, "Sample", None{}) } //nolint:revive // see Connect
+func (r *Remote) Usage() ([]int64, error)            { return call[[]int64](r, "Usage", None{}) }    //nolint:revive // see Connect
+func (r *Remote) Watch() (Progress, error)           { return call[Progress](r, "Watch", None{}) }   //nolint:revive // see Connect
+func (r *Remote) Judge(only bool) (Judgement, error) { return call[Judgement](r, "Judge", only) }    //nolint:revive // see Connect
+
+// Close ends the worker and the connection to it.
+func (r *Remote) Close() error {
+	stopErr := r.tell("Stop", None{})
+	if err := r.rpc.Close(); stopErr == nil {
+		stopErr = err
+	}
+	return stopErr
+}

@@ -1,0 +1,393 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/host"
+	"github.com/carillon-ws/carillon/bench/wire"
+)
+
+// patience is how long a run waits without any progress before it says what is missing.
+const patience = 10 * time.Second
+
+// crew is all clients of a run: workers, here or in other processes, each with its share of the connections.
+type crew struct {
+	plan     client.Plan // of all; each worker has its part of it
+	load     *client.Workload
+	clock    wire.Clock
+	board    *scoreboard
+	hands    []*hand
+	changed  chan struct{} // connections came up or went; one slot
+	patience time.Duration
+
+	audience []int32 // subscribers of each channel that read
+	pending  []int32 // workers that have one
+
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+// hand is one worker, as far as the process that conducts the run knows it.
+type hand struct {
+	client.Hand
+
+	first, count int
+	own          *host.Child // the process, when it is one of ours
+	clock        *client.Remote
+	where        string
+
+	// Atomic.
+	ready, closed, received atomic.Int64
+	failure                 atomic.Pointer[string] // of its first connection that failed, or its own
+	broken                  atomic.Bool            // the worker itself is gone
+	epoch, asked            atomic.Int64           // of its Progress, and of what it was asked: ready is later than that when they are equal
+}
+
+// up is how many clients of a worker are connected: none, as far as is known, before it has told so since it was asked
+// to change that.
+func (h *hand) up() int64 {
+	if h.epoch.Load() < h.asked.Load() {
+		return 0
+	}
+	return h.ready.Load()
+}
+
+// leave ends the connections of the selected clients, and returns how many there were.
+func (h *hand) leave(s client.Selection) (int, error) {
+	h.asked.Add(1)
+	return h.Leave(s)
+}
+
+// behave changes the manner of a worker's clients.
+func (h *hand) behave(m client.Manner) error {
+	h.asked.Add(1)
+	return h.Behave(m)
+}
+
+// newPlan is what all workers of a run have in common.
+func newPlan(targets []client.Target, load client.Workload) client.Plan {
+	mark := wire.NewMark()
+	seed, _ := hex.DecodeString(mark[2:]) // we made it
+	return client.Plan{
+		Targets: targets, Load: load, Mark: mark, Seed: uint64(binary.BigEndian.Uint32(seed)),
+		Count: load.Connections, Threads: 1, Opening: maxOpening,
+	}
+}
+
+// newCrew takes over workers that have begun.
+func newCrew(plan client.Plan, hands []*hand) *crew {
+	plan.Load.Prepare()
+	c := &crew{
+		plan: plan, load: &plan.Load, clock: wire.NewClock(), board: newScoreboard(), hands: hands,
+		changed: make(chan struct{}, 1), patience: patience, stop: make(chan struct{}),
+	}
+	c.count(nil)
+	for _, h := range hands {
+		c.wg.Go(func() { c.watch(h) })
+	}
+	return c
+}
+
+// localCrew is a crew of this process alone.
+func localCrew(plan client.Plan) (*crew, error) {
+	w, err := client.NewWorker(plan)
+	if err != nil {
+		return nil, err
+	}
+	return newCrew(plan, []*hand{{Hand: w, count: plan.Count, where: "here"}}), nil
+}
+
+// close hangs up on the server and ends the workers.
+func (c *crew) close() error {
+	close(c.stop)
+	c.wg.Wait()
+	return c.each(func(h *hand) error {
+		err := h.Close()
+		if h.own != nil {
+			err = errors.Join(err, h.own.Stop())
+		}
+		return err
+	})
+}
+
+// watch keeps up with one worker.
+func (c *crew) watch(h *hand) {
+	for {
+		p, err := h.Watch()
+		if err != nil {
+			text := err.Error()
+			h.failure.CompareAndSwap(nil, &text)
+			h.broken.Store(true)
+			notify(c.changed)
+			return
+		}
+		h.ready.Store(int64(p.Ready))
+		h.epoch.Store(int64(p.Epoch))
+		h.closed.Store(int64(p.Closed))
+		h.received.Add(int64(p.Received))
+		if p.Failure != "" {
+			h.failure.CompareAndSwap(nil, &p.Failure)
+		}
+		c.board.complete(p.Done)
+		notify(c.changed)
+		notify(c.board.wake) // when nobody is left, there is nothing to wait for
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+	}
+}
+
+// count works out who hears what; those left out do not.
+func (c *crew) count(leftOut func(connection int) bool) {
+	c.audience, c.pending = make([]int32, c.load.Channels), make([]int32, c.load.Channels)
+	for _, h := range c.hands {
+		for ch, n := range c.load.Audience(h.first, h.count, leftOut) {
+			if n > 0 {
+				c.audience[ch] += n
+				c.pending[ch]++
+			}
+		}
+	}
+}
+
+// each does something on all workers at once.
+func (c *crew) each(f func(*hand) error) error {
+	var all errgroup.Group
+	for _, h := range c.hands {
+		all.Go(func() error { return f(h) })
+	}
+	return all.Wait()
+}
+
+// total adds something up over all workers.
+func (c *crew) total(f func(*hand) (int, error)) (int, error) {
+	var sum atomic.Int64
+	err := c.each(func(h *hand) error {
+		n, err := f(h)
+		sum.Add(int64(n))
+		return err
+	})
+	return int(sum.Load()), err
+}
+
+// connect lets a share of the clients connect, those that are not. Without a rate, only a few workers do so at a time
+// when there are many: together they would only take the CPUs from each other and from the gateways.
+func (c *crew) connect(share, perSecond float64) {
+	s := client.Selection{Share: share, PerSecond: perSecond}
+	turns := make(chan struct{}, len(c.hands))
+	if perSecond == 0 {
+		turns = make(chan struct{}, 2*runtime.NumCPU())
+	}
+	for _, h := range c.hands {
+		c.wg.Go(func() {
+			select {
+			case turns <- struct{}{}:
+				c.connectHand(h, s)
+				<-turns
+			case <-c.stop:
+			}
+		})
+	}
+}
+
+// connectHand lets one worker's clients connect, and returns when they are up, or when that will not be.
+func (c *crew) connectHand(h *hand, s client.Selection) {
+	_, err := h.Connect(s)
+	if err != nil {
+		text := err.Error()
+		h.failure.CompareAndSwap(nil, &text)
+		h.broken.Store(true)
+		notify(c.changed)
+		return
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for want := int64(h.count); h.up() < want && h.closed.Load() == 0 && !h.broken.Load(); {
+		select {
+		case <-tick.C:
+		case <-c.stop:
+			return
+		}
+	}
+}
+
+// expect tells everybody what will be published; without a schedule only what was.
+func (c *crew) expect(s *client.Schedule) error {
+	o := client.Outlook{First: c.board.opened()}
+	if s != nil {
+		o.Start, o.Rate, o.Total = s.Start, s.Rate, s.Total
+	}
+	return c.each(func(h *hand) error { return h.Expect(o) })
+}
+
+// tally ends a phase on all workers.
+func (c *crew) tally() (*client.Tally, error) {
+	sum, mu := client.NewTally(), sync.Mutex{}
+	err := c.each(func(h *hand) error {
+		t, err := h.Tally()
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Merge(&t)
+		return nil
+	})
+	return &sum, err
+}
+
+// sample is the deliveries of all workers since the last sample.
+func (c *crew) sample() (client.Histogram, error) {
+	sum, mu := client.NewHistogram(), sync.Mutex{}
+	err := c.each(func(h *hand) error {
+		s, err := h.Sample()
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Merge(s)
+		return nil
+	})
+	return sum, err
+}
+
+// missing is what never came, on all workers.
+func (c *crew) missing() (sum client.Missing, err error) {
+	var mu sync.Mutex
+	err = c.each(func(h *hand) error {
+		m, err := h.Missing()
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Lost += m.Lost
+		sum.Missed += m.Missed
+		return err
+	})
+	return sum, err
+}
+
+// judge is what became of the clients that a fault has hit, on all workers.
+func (c *crew) judge(onlySlow bool) (sum client.Judgement, err error) {
+	var mu sync.Mutex
+	err = c.each(func(h *hand) error {
+		j, err := h.Judge(onlySlow)
+		mu.Lock()
+		defer mu.Unlock()
+		sum.Up += j.Up
+		sum.Told += j.Told
+		sum.Signaled += j.Signaled
+		sum.Unsignaled += j.Unsignaled
+		return err
+	})
+	return sum, err
+}
+
+// threads is the CPU time of all threads that read sockets.
+func (c *crew) threads() ([]int64, error) {
+	all := make([][]int64, len(c.hands))
+	var group errgroup.Group
+	for i, h := range c.hands {
+		group.Go(func() (err error) {
+			all[i], err = h.Usage()
+			return err
+		})
+	}
+	err := group.Wait()
+	var flat []int64
+	for _, cpu := range all {
+		flat = append(flat, cpu...)
+	}
+	return flat, err
+}
+
+// usage is what all worker processes on this machine use, and this one.
+func (c *crew) usage() host.Usage {
+	sum := host.SelfUsage()
+	if self, err := host.ReadUsage(selfPID, 0); err == nil {
+		sum.RSS = self.RSS
+	}
+	for _, h := range c.hands {
+		if h.own != nil {
+			if u, err := host.ReadUsage(h.own.PID(), 0); err == nil {
+				sum.CPU += u.CPU
+				sum.User += u.User
+				sum.RSS += u.RSS
+			}
+		}
+	}
+	return sum
+}
+
+func (c *crew) connections() int { return c.load.Connections }
+
+func (c *crew) ready() int    { return c.sum((*hand).up) }
+func (c *crew) closed() int   { return c.sum(func(h *hand) int64 { return h.closed.Load() }) }
+func (c *crew) received() int { return c.sum(func(h *hand) int64 { return h.received.Load() }) }
+
+func (c *crew) sum(f func(*hand) int64) int {
+	n := int64(0)
+	for _, h := range c.hands {
+		n += f(h)
+	}
+	return int(n)
+}
+
+// failure is why a connection failed or was closed, nil when none was.
+func (c *crew) failure() error {
+	for _, h := range c.hands {
+		if text := h.failure.Load(); text != nil {
+			return errors.New(*text)
+		}
+	}
+	return nil
+}
+
+func (c *crew) broken() error {
+	for _, h := range c.hands {
+		if h.broken.Load() {
+			return fmt.Errorf("worker %s is gone: %s", h.where, *h.failure.Load())
+		}
+	}
+	return nil
+}
+
+// awaitReady waits until so many connections are up. With returning, those that fail come back by themselves.
+func (c *crew) awaitReady(ctx context.Context, want int, returning bool) error {
+	stalled := time.NewTimer(c.patience)
+	defer stalled.Stop()
+	before := -1
+	for {
+		ready, closed := c.ready(), c.closed()
+		switch {
+		case c.broken() != nil:
+			return c.broken()
+		case closed > 0 && !returning:
+			return fmt.Errorf("%d of %d connections failed, the first with: %w", closed, c.connections(), c.failure())
+		case ready >= want:
+			return nil
+		case ready != before:
+			before = ready
+			stalled.Reset(c.patience)
+		}
+		select {
+		case <-c.changed:
+		case <-stalled.C:
+			return fmt.Errorf("%d of %d connections are up and nothing has happened for %s", ready, c.connections(), c.patience)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/host"
+	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/wire"
+)
+
+// delivery is a phase of publishing, as far as it has come.
+type delivery struct {
+	*report.Delivered
+
+	tally *client.Tally
+	first client.Histogram
+	last  client.Histogram
+}
+
+// deliver publishes a load and waits until it is delivered. During runs beside it, when it is not nil, and changes who
+// is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
+// who is connected in the end must hear, and behind which nothing can still be on its way.
+func (c *crew) deliver(ctx context.Context, pub wire.Publisher, l load, during func(context.Context) error) (*delivery, error) {
+	if _, err := c.tally(); err != nil {
+		return nil, err
+	}
+	c.board.newPhase()
+	if err := c.expect(nil); err != nil {
+		return nil, err
+	}
+	before, err := c.missing()
+	if err != nil {
+		return nil, err
+	}
+	p := newPresser(c, pub, l)
+	if err := c.publish(ctx, p, during); err != nil {
+		return nil, err
+	}
+	if err := c.expect(nil); err != nil {
+		return nil, err
+	}
+	t, err := c.tally()
+	if err != nil {
+		return nil, err
+	}
+	after, err := c.missing()
+	if err != nil {
+		return nil, err
+	}
+	// What a client that left had missed by then is in the tally, and no longer in what is missing.
+	t.Lost += after.Lost
+	t.Lost -= min(t.Lost, before.Lost)
+	t.Missed += after.Missed
+	t.Missed -= min(t.Missed, before.Missed)
+	return c.delivered(p, t, during != nil), nil
+}
+
+// publish runs the presser, and what happens meanwhile.
+func (c *crew) publish(ctx context.Context, p *presser, during func(context.Context) error) error {
+	if during == nil {
+		if err := p.run(ctx); err != nil {
+			return err
+		}
+		return p.straggle(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	happened := make(chan error, 1)
+	go func() { happened <- during(ctx) }()
+	err := p.run(ctx)
+	if err != nil {
+		cancel()
+	}
+	if duringErr := <-happened; err == nil || duringErr != nil && !errors.Is(duringErr, context.Canceled) {
+		err = duringErr
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.expect(nil); err != nil {
+		return err
+	}
+	return c.mark(ctx, p)
+}
+
+// mark publishes once to each channel, and waits until everybody has heard it.
+func (c *crew) mark(ctx context.Context, p *presser) error {
+	c.board.giveUp()
+	for until := p.sent + c.load.Channels; p.sent < until; {
+		now := c.clock.Now()
+		if err := p.emit(ctx, min(until-p.sent, maxBatch), func(int) int64 { return now }); err != nil {
+			return err
+		}
+	}
+	return p.straggle(ctx)
+}
+
+func (c *crew) delivered(p *presser, t *client.Tally, changing bool) *delivery {
+	took := time.Duration(max(t.Until-p.start, 1)).Seconds()
+	if p.load.inflight == 0 {
+		took = max(took, float64(p.sent)/p.load.rate) // the last interval of a schedule belongs to it
+	}
+	d := &delivery{Delivered: &report.Delivered{
+		Publications: p.sent, Seconds: took, Expected: p.expect,
+		Received: t.Distinct(), Duplicated: t.Duplicated, Reordered: t.Reordered, Misdelivered: t.Misdelivered,
+		Foreign: t.Foreign, GapsTold: t.GapsTold, ErrorsTold: t.ErrorsTold, Lost: t.Lost, Missed: t.Missed, Closed: c.closed(),
+		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), ReadLag: report.Summarize(t.ReadLag),
+	}, tally: t}
+	if changing {
+		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
+	}
+	d.first, d.last = c.board.newPhase()
+	d.First, d.Last = report.Summarize(d.first), report.Summarize(d.last)
+	d.PerSecond = float64(d.Received) / took
+	if err := c.failure(); err != nil {
+		d.ClosedWhy = err.Error()
+	}
+	return d
+}
+
+// keep makes a delivery the row of a phase.
+func (d *delivery) keep(p *report.Phase) {
+	p.Result, p.Curve = d.Delivered, report.CurveOf(d.tally.Delivery)
+}
+
+// load is what the flags ask for, in every phase that publishes.
+func (c *conductor) load() load {
+	return load{rate: c.cfg.rate, inflight: c.cfg.inflight, duration: c.cfg.duration, payload: c.cfg.payload}
+}
+
+// steady publishes for -duration.
+func (c *conductor) steady(ctx context.Context, p *report.Phase) (err error) {
+	var probe *client.Prober
+	if c.cfg.pingEvery > 0 {
+		if probe, err = client.StartProber(ctx, c.fleet.gateways[0].info.URL, c.cfg.pingEvery); err != nil {
+			return err
+		}
+	}
+	d, cost, self, err := deliverAndWatch(ctx, c.crew, c.pub, c.load(), c.fleet)
+	if probe != nil {
+		answers, probeErr := probe.Stop()
+		if err = errors.Join(err, probeErr); err == nil {
+			ping := report.Summarize(*answers)
+			c.result.Ping = &ping
+		}
+	}
+	if err != nil {
+		return err
+	}
+	d.keep(p)
+	c.result.Steady, c.result.Cost, c.result.Generator = d.Delivered, cost, self
+	return nil
+}
+
+// deliverAndWatch is deliver, with what it costs the gateways (nil when they are not here) and us.
+func deliverAndWatch(ctx context.Context, c *crew, pub wire.Publisher, l load, f *fleet) (d *delivery, cost, self *host.Cost, err error) {
+	before, err := f.usage()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	selfBefore := c.usage()
+	if d, err = c.deliver(ctx, pub, l, nil); err != nil {
+		return nil, nil, nil, err
+	}
+	self = host.CostOf(selfBefore, c.usage(), d.Received)
+	after, err := f.usage()
+	if err != nil && !d.Clean() {
+		return d, nil, self, nil // the server ended under the load: what the clients saw says more
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if f.local() {
+		cost = host.CostOf(before, after, d.Received)
+	}
+	return d, cost, self, nil
+}
+
+// burst publishes one at a time and waits until everybody has heard it.
+func (c *conductor) burst(ctx context.Context, p *report.Phase) error {
+	median := client.NewHistogram()
+	var all *delivery
+	for range c.cfg.bursts {
+		d, err := c.crew.deliver(ctx, c.pub, load{inflight: 1, count: c.crew.load.Channels, payload: c.cfg.payload}, nil)
+		if err != nil {
+			return err
+		}
+		median.Record(d.tally.Delivery.At(50) * 1000)
+		if all == nil {
+			all = d
+			continue
+		}
+		all.merge(d)
+	}
+	all.keep(p)
+	c.result.Burst = &report.Burst{Delivered: all.Delivered, Median: report.Summarize(median)}
+	return nil
+}
+
+// merge adds another delivery of the same phase.
+func (d *delivery) merge(o *delivery) {
+	d.tally.Merge(o.tally)
+	d.first.Merge(o.first)
+	d.last.Merge(o.last)
+	d.Publications += o.Publications
+	d.Seconds += o.Seconds
+	d.Expected += o.Expected
+	d.Received += o.Received
+	d.Lost += o.Lost
+	d.Duplicated += o.Duplicated
+	d.Reordered += o.Reordered
+	d.Misdelivered += o.Misdelivered
+	d.Foreign += o.Foreign
+	d.GapsTold += o.GapsTold
+	d.ErrorsTold += o.ErrorsTold
+	d.Closed, d.ClosedWhy = o.Closed, o.ClosedWhy
+	d.PerSecond = float64(d.Received) / d.Seconds
+	d.Delivery, d.ReadLag = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.ReadLag)
+	d.First, d.Last = report.Summarize(d.first), report.Summarize(d.last)
+}

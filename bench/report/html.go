@@ -1,0 +1,189 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"strings"
+)
+
+//go:embed page.html
+var pageText string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{
+	"thousands": func(n any) string { return Thousands(toInt(n)) },
+	"us":        func(r *Result, us int64) string { return r.percentile("", us) },
+	"join":      strings.Join,
+	"percent":   func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
+}).Parse(pageText))
+
+func toInt(n any) int64 {
+	switch v := n.(type) {
+	case int:
+		return int64(v)
+	case uint64:
+		return int64(v)
+	case float64:
+		return int64(v)
+	case int64:
+		return v
+	default:
+		return 0
+	}
+}
+
+// pageData is what the page is made of.
+type pageData struct {
+	Title   string
+	Status  string // ok, fail, invalid
+	Verdict string
+	Tiles   []tile
+	Checks  []check
+	Run     *Result     // the only one, or nil
+	Compare *Comparison // of several, or nil
+	Table   [][]string  // of Compare
+	Charts  []*chart
+	Lines   []string // target, load, machine
+	JSON    template.JS
+}
+
+// tile is one number that the page begins with.
+type tile struct{ Name, Value, Note string }
+
+// check is one thing that must hold.
+type check struct {
+	Name, Text string
+	OK         bool
+}
+
+// WriteHTML writes a page that needs nothing but itself: one run in depth, or several on the same axes.
+func WriteHTML(w io.Writer, groups []Group) error {
+	data := pageData{Title: groups[0].Name}
+	var err error
+	if data.Charts, err = chartsOf(groups); err != nil {
+		return err
+	}
+	var raw any = groups
+	if len(groups) == 1 && len(groups[0].Runs) == 1 {
+		data.ofRun(groups[0].Runs[0])
+		raw = groups[0].Runs[0]
+	} else {
+		data.ofMany(groups)
+	}
+	if data.Title == "" {
+		data.Title = "bench"
+	}
+	text, err := json.Marshal(raw)
+	if err != nil {
+		return err
+	}
+	data.JSON = template.JS(text) //nolint:gosec // encoding/json escapes < and >, so that no script can end here
+	return page.Execute(w, data)
+}
+
+func (p *pageData) ofRun(r *Result) {
+	p.Run = r
+	if r.Name != "" {
+		p.Title = r.Name
+	} else {
+		p.Title = Thousands(r.Load.Connections) + " connections"
+	}
+	p.Status, p.Verdict = r.status()
+	p.Tiles, p.Checks = r.tiles(), r.checks()
+	p.Lines = []string{describeLoad(r.Load), describeTarget(r.Target), describeWorkers(r.Workers), DescribeMachine(r.Machine)}
+}
+
+func (r *Result) status() (status, verdict string) {
+	switch failed := r.Failed(); {
+	case !r.Valid:
+		return "invalid", "INVALID: bench itself did not keep up. The figures are not the gateway's."
+	case !r.OK:
+		return "fail", "FAIL: not everything arrived once and in order, or a fault did not heal."
+	case len(failed) > 0:
+		return "fail", "FAIL: " + failed[0].Text + " does not hold (" + failed[0].Found + ")."
+	default:
+		return "ok", "OK: everything was delivered once and in order."
+	}
+}
+
+// tiles are the numbers that people ask for first.
+func (r *Result) tiles() []tile {
+	tiles := []tile{{"connections", Thousands(r.Ramp.Connections), fmt.Sprintf("up in %.1f s", r.Ramp.Seconds)}}
+	if expected, ok := metrics["lost"].value(r); ok {
+		received := uint64(0)
+		for _, p := range r.Phases {
+			if p.Result != nil {
+				received += p.Result.Received
+			}
+		}
+		tiles = append(tiles, tile{"lost", Thousands(int64(expected)), "of " + Thousands(received+uint64(expected)) + " deliveries"})
+	}
+	if d := r.main(); d != nil {
+		tiles = append(tiles,
+			tile{"p99", r.percentile("", d.Delivery.P99), "p50 " + r.percentile("", d.Delivery.P50)},
+			tile{"last subscriber", r.percentile("", d.Last.P50), "median; worst " + r.percentile("", d.Last.Max)},
+			tile{"deliveries/s", Thousands(int64(d.PerSecond)), Thousands(d.Publications) + " publications"})
+	}
+	if s := r.Server; s != nil && s.RSSAfter > 0 {
+		tiles = append(tiles, tile{"memory a connection", fmt.Sprintf("%.0f B", s.PerConnection), fmt.Sprintf("kernel %.1f KiB, both ends", s.SlabEach/1024)})
+	}
+	if c := r.Cost; c != nil {
+		tiles = append(tiles, tile{"CPU a delivery", fmt.Sprintf("%.2f us", c.Each), fmt.Sprintf("user %.2f us", c.User)})
+	}
+	return tiles
+}
+
+// main is the phase that latencies are told of; nil when nothing was published.
+func (r *Result) main() *Delivered {
+	if r.Steady != nil {
+		return r.Steady
+	}
+	for i := len(r.Phases) - 1; i >= 0; i-- {
+		if d := r.Phases[i].Result; d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
+func (r *Result) checks() (all []check) {
+	for _, p := range r.Phases {
+		if p.Result != nil && p.Name != "kill-redis" && p.Name != "kill-gateway" {
+			all = append(all, check{p.Name, Verdict(p.Result), p.Result.Clean()})
+		}
+	}
+	for _, v := range r.verdicts() {
+		all = append(all, check{v.name, v.text, v.ok})
+	}
+	for _, d := range r.Demands {
+		all = append(all, check{"-slo " + d.Text, d.Found, d.Holds})
+	}
+	for _, why := range r.Invalid {
+		all = append(all, check{"invalid", why, false})
+	}
+	return all
+}
+
+func (p *pageData) ofMany(groups []Group) {
+	c := Compare(groups, defaultAllowed)
+	p.Compare = c
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.Name
+		p.Lines = append(p.Lines, g.Name+": "+describeLoad(g.Runs[0].Load)+"; "+DescribeMachine(g.Runs[0].Machine))
+	}
+	p.Title = strings.Join(names, " against ")
+	p.Status, p.Verdict = "ok", "No figure is worse by more than 10 % than what chance explains."
+	if len(groups) == 1 {
+		p.Verdict = Plural(len(groups[0].Runs), "run") + " of the same thing."
+	}
+	if c.Regressed() {
+		p.Status, p.Verdict = "fail", "Something is worse by more than 10 %: see the table."
+	}
+	p.Table = c.cells()
+}
+
+// defaultAllowed is how much worse a figure may be on a page, which has no flags.
+const defaultAllowed = 0.10

@@ -1,0 +1,16 @@
+package wire
+
+import "context"
+
+// Publication is one message for everyone who subscribed to a channel.
+type Publication struct {
+	Channel string // as Redis carries it
+	Payload []byte // valid until Publish returns
+}
+
+// Publisher hands publications to whatever the gateway hears them from.
+type Publisher interface {
+	// Publish sends a batch, in order, in one go. It returns when they are accepted.
+	Publish(ctx context.Context, batch []Publication) error
+	Close() error
+}
