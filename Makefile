@@ -6,10 +6,10 @@ FUZZTIME  ?= 60s
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run setup test race client client-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-floor bench-tables ci clean
+.PHONY: help build run setup test race client client-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables ci clean
 
 help: ## print this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 build: ## build bin/gateway and bin/bench
 	$(GO) build -trimpath -o bin/ ./gateway ./bench
@@ -57,6 +57,9 @@ bench-100k: build ## 100,000 clients on 6 gateways, from 6 processes; a page, bi
 
 bench-1m: build ## a million clients on 53 gateways, from 53 processes: quiet machine, 14 GiB free; bin/bench-1m.html
 	./bin/bench -connections 1000000 -fleet 53 -procs 53 -gateway-args "-ping-interval 30m" -phases settle,burst -bursts 1 -progress plain -name "1,000,000 clients" -json bin/bench-1m.json -html bin/bench-1m.html
+
+bench-article: build ## the article's own load test: 10,000 clients of Node's ws, which must all come up and hear
+	./scripts/bench-article.sh
 
 bench-floor: build ## the gateway beside a server that does nothing but write: the ratios that must hold
 	./bin/bench -vs-floor -connections 10000

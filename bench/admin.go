@@ -98,12 +98,3 @@ func (a *adminClient) collect(ctx context.Context) error {
 	})
 	return err
 }
-
-// goroutines reads go_goroutines from /metrics; 0 when it is not there.
-func (a *adminClient) goroutines(ctx context.Context) int {
-	numbers, err := a.metrics(ctx)
-	if err != nil {
-		return 0 // a figure beside the report, not worth a run
-	}
-	return int(numbers["go_goroutines"])
-}

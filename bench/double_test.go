@@ -95,20 +95,27 @@ func (d *double) serve(c *doubleConn) {
 }
 
 func (d *double) Publish(_ context.Context, batch []wire.Publication) error {
+	for _, p := range batch {
+		if err := d.send(strings.TrimPrefix(p.Channel, protocol.RedisPrefix), string(p.Payload)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send delivers a payload to the subscribers of a channel.
+func (d *double) send(channel, payload string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, p := range batch {
-		channel := strings.TrimPrefix(p.Channel, protocol.RedisPrefix)
-		f, _ := protocol.NewNotification(channel, string(p.Payload), 1)
-		for _, c := range d.conns {
-			if c.channel != channel {
-				continue
-			}
-			out := d.deliver(c, c.delivered, f.Bytes())
-			c.delivered++
-			if _, err := c.Write(out); err != nil && !errors.Is(err, net.ErrClosed) {
-				return err
-			}
+	f, _ := protocol.NewNotification(channel, payload, 1)
+	for _, c := range d.conns {
+		if c.channel != channel {
+			continue
+		}
+		out := d.deliver(c, c.delivered, f.Bytes())
+		c.delivered++
+		if _, err := c.Write(out); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
 		}
 	}
 	return nil

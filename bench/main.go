@@ -66,8 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
-	var usage usageError
-	if errors.As(err, &usage) {
+	if _, isUsage := errors.AsType[usageError](err); isUsage {
 		fmt.Fprintln(stderr, "bench: "+err.Error())
 		return exitUsage
 	}

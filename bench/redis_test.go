@@ -18,7 +18,7 @@ func TestRedisPublisher(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close() //nolint:errcheck // the test's end
-	batch := []wire.Publication{{Channel: redisChannelName(new(client.Speech), 0), Payload: []byte("one")}, {Channel: redisChannelName(new(client.Speech), 1), Payload: []byte("two")}}
+	batch := twoPublications()
 	if err := p.Publish(t.Context(), batch); !errors.Is(err, errNobodyListens) {
 		t.Errorf("publish to nobody = %v, want %v", err, errNobodyListens)
 	}
@@ -34,5 +34,12 @@ func TestRedisPublisher(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+func twoPublications() []wire.Publication {
+	return []wire.Publication{
+		{Channel: redisChannelName(new(client.Speech), 0), Payload: []byte("one")},
+		{Channel: redisChannelName(new(client.Speech), 1), Payload: []byte("two")},
 	}
 }

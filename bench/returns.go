@@ -59,9 +59,6 @@ func (c *crew) leaveAndReturn(share, perSecond float64, fresh bool) (int, error)
 	if err != nil {
 		return n, err
 	}
-	if err != nil {
-		return n, err
-	}
 	c.connect(share, perSecond)
 	return n, nil
 }

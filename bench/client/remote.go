@@ -62,20 +62,44 @@ func (r *Remote) tell(method string, args any) error {
 	return err
 }
 
-// Connect, Leave and the others are those of Worker.
-func (r *Remote) Connect(s Selection) (int, error)   { return call[int](r, "Connect", s) }
-func (r *Remote) Leave(s Selection) (int, error)     { return call[int](r, "Leave", s) }             //nolint:revive // see Connect
-func (r *Remote) Behave(m Manner) error              { return r.tell("Behave", m) }                  //nolint:revive // see Connect
-func (r *Remote) Expect(o Outlook) error             { return r.tell("Expect", o) }                  //nolint:revive // see Connect
-func (r *Remote) Stall(share float64) (int, error)   { return call[int](r, "Stall", share) }         //nolint:revive // see Connect
-func (r *Remote) Resume() error                      { return r.tell("Resume", None{}) }             //nolint:revive // see Connect
-func (r *Remote) Attend() error                      { return r.tell("Attend", None{}) }             //nolint:revive // see Connect
-func (r *Remote) Tally() (Tally, error)              { return call[Tally](r, "Tally", None{}) }      //nolint:revive // see Connect
-func (r *Remote) Missing() (Missing, error)          { return call[Missing](r, "Missing", None{}) }  //nolint:revive // see Connect
-func (r *Remote) Sample() (Histogram, error)         { return call[Histogram](r, "Sample", None{}) } //nolint:revive // see Connect
-func (r *Remote) Usage() ([]int64, error)            { return call[[]int64](r, "Usage", None{}) }    //nolint:revive // see Connect
-func (r *Remote) Watch() (Progress, error)           { return call[Progress](r, "Watch", None{}) }   //nolint:revive // see Connect
-func (r *Remote) Judge(only bool) (Judgement, error) { return call[Judgement](r, "Judge", only) }    //nolint:revive // see Connect
+// Connect is Worker.Connect, there.
+func (r *Remote) Connect(s Selection) (int, error) { return call[int](r, "Connect", s) }
+
+// Leave is Worker.Leave, there.
+func (r *Remote) Leave(s Selection) (int, error) { return call[int](r, "Leave", s) }
+
+// Behave is Worker.Behave, there.
+func (r *Remote) Behave(m Manner) error { return r.tell("Behave", m) }
+
+// Expect is Worker.Expect, there.
+func (r *Remote) Expect(o Outlook) error { return r.tell("Expect", o) }
+
+// Stall is Worker.Stall, there.
+func (r *Remote) Stall(share float64) (int, error) { return call[int](r, "Stall", share) }
+
+// Resume is Worker.Resume, there.
+func (r *Remote) Resume() error { return r.tell("Resume", None{}) }
+
+// Attend is Worker.Attend, there.
+func (r *Remote) Attend() error { return r.tell("Attend", None{}) }
+
+// Judge is Worker.Judge, there.
+func (r *Remote) Judge(only bool) (Judgement, error) { return call[Judgement](r, "Judge", only) }
+
+// Tally is Worker.Tally, there.
+func (r *Remote) Tally() (Tally, error) { return call[Tally](r, "Tally", None{}) }
+
+// Sample is Worker.Sample, there.
+func (r *Remote) Sample() (Histogram, error) { return call[Histogram](r, "Sample", None{}) }
+
+// Missing is Worker.Missing, there.
+func (r *Remote) Missing() (Missing, error) { return call[Missing](r, "Missing", None{}) }
+
+// Usage is Worker.Usage, there.
+func (r *Remote) Usage() ([]int64, error) { return call[[]int64](r, "Usage", None{}) }
+
+// Watch is Worker.Watch, there.
+func (r *Remote) Watch() (Progress, error) { return call[Progress](r, "Watch", None{}) }
 
 // Close ends the worker and the connection to it.
 func (r *Remote) Close() error {

@@ -64,37 +64,72 @@ func (s *Service) Time(_ None, now *int64) error {
 	return nil
 }
 
-// The other methods are the worker's, as net/rpc wants them.
+// The other methods are the worker's, in the form that net/rpc wants.
 
+// Connect is Worker.Connect.
 func (s *Service) Connect(of Selection, n *int) error {
 	return ask(s, n, func(w *Worker) (int, error) { return w.Connect(of) })
-} //nolint:revive // see above
+}
 
+// Leave is Worker.Leave.
 func (s *Service) Leave(of Selection, n *int) error {
 	return ask(s, n, func(w *Worker) (int, error) { return w.Leave(of) })
-} //nolint:revive // see above
+}
 
+// Stall is Worker.Stall.
 func (s *Service) Stall(share float64, n *int) error {
 	return ask(s, n, func(w *Worker) (int, error) { return w.Stall(share) })
-} //nolint:revive // see above
+}
 
+// Judge is Worker.Judge.
 func (s *Service) Judge(only bool, j *Judgement) error {
 	return ask(s, j, func(w *Worker) (Judgement, error) { return w.Judge(only) })
-}                                                    //nolint:revive // see above
-func (s *Service) Tally(_ None, t *Tally) error      { return ask(s, t, (*Worker).Tally) }   //nolint:revive // see above
-func (s *Service) Sample(_ None, h *Histogram) error { return ask(s, h, (*Worker).Sample) }  //nolint:revive // see above
-func (s *Service) Missing(_ None, m *Missing) error  { return ask(s, m, (*Worker).Missing) } //nolint:revive // see above
-func (s *Service) Usage(_ None, cpu *[]int64) error  { return ask(s, cpu, (*Worker).Usage) } //nolint:revive // see above
-func (s *Service) Watch(_ None, p *Progress) error   { return ask(s, p, (*Worker).Watch) }   //nolint:revive // see above
+}
+
+// Tally is Worker.Tally.
+func (s *Service) Tally(_ None, r *Tally) error {
+	return ask(s, r, (*Worker).Tally)
+}
+
+// Sample is Worker.Sample.
+func (s *Service) Sample(_ None, r *Histogram) error {
+	return ask(s, r, (*Worker).Sample)
+}
+
+// Missing is Worker.Missing.
+func (s *Service) Missing(_ None, r *Missing) error {
+	return ask(s, r, (*Worker).Missing)
+}
+
+// Usage is Worker.Usage.
+func (s *Service) Usage(_ None, r *[]int64) error {
+	return ask(s, r, (*Worker).Usage)
+}
+
+// Watch is Worker.Watch.
+func (s *Service) Watch(_ None, r *Progress) error {
+	return ask(s, r, (*Worker).Watch)
+}
+
+// Behave is Worker.Behave.
 func (s *Service) Behave(m Manner, _ *None) error {
 	return tell(s, func(w *Worker) error { return w.Behave(m) })
-} //nolint:revive // see above
+}
 
+// Expect is Worker.Expect.
 func (s *Service) Expect(o Outlook, _ *None) error {
 	return tell(s, func(w *Worker) error { return w.Expect(o) })
-}                                               //nolint:revive // see above
-func (s *Service) Resume(_ None, _ *None) error { return tell(s, (*Worker).Resume) } //nolint:revive // see above
-func (s *Service) Attend(_ None, _ *None) error { return tell(s, (*Worker).Attend) } //nolint:revive // see above
+}
+
+// Resume is Worker.Resume.
+func (s *Service) Resume(_ None, _ *None) error {
+	return tell(s, (*Worker).Resume)
+}
+
+// Attend is Worker.Attend.
+func (s *Service) Attend(_ None, _ *None) error {
+	return tell(s, (*Worker).Attend)
+}
 
 // Stop ends the worker. There may be none.
 func (s *Service) Stop(_ None, _ *None) error {

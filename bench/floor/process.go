@@ -24,6 +24,7 @@ const Scheme = "floor"
 // Mode is how the floor server writes what has piled up.
 type Mode string
 
+// Modes.
 const (
 	Each   Mode = "each"   // one sendto per frame and socket
 	Joined Mode = "joined" // the frames of a channel in one sendto per socket
@@ -35,6 +36,7 @@ type Config struct {
 	Mode          Mode
 }
 
+// ParseFlags reads the arguments of bench floor.
 func ParseFlags(args []string, help io.Writer) (Config, error) {
 	cfg := Config{Mode: Each}
 	fs := flag.NewFlagSet("bench floor", flag.ContinueOnError)

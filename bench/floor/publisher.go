@@ -18,6 +18,7 @@ type Publisher struct {
 	buf  []byte
 }
 
+// Dial connects to a server's control address.
 func Dial(ctx context.Context, addr string) (*Publisher, error) {
 	d := net.Dialer{Timeout: 5 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", addr)
@@ -27,6 +28,7 @@ func Dial(ctx context.Context, addr string) (*Publisher, error) {
 	return &Publisher{conn: conn}, nil
 }
 
+// Publish hands a batch to the server, a line each.
 func (p *Publisher) Publish(ctx context.Context, batch []wire.Publication) error {
 	p.buf = p.buf[:0]
 	for i := range batch {
@@ -42,7 +44,7 @@ func (p *Publisher) Publish(ctx context.Context, batch []wire.Publication) error
 	return err
 }
 
-// stats asks the server what it has done.
+// Stats asks the server what it has done.
 func (p *Publisher) Stats(ctx context.Context) (s Stats, err error) {
 	if err := p.conn.SetDeadline(deadline(ctx)); err != nil {
 		return s, err
@@ -54,6 +56,7 @@ func (p *Publisher) Stats(ctx context.Context) (s Stats, err error) {
 	return s, err
 }
 
+// Close ends the connection.
 func (p *Publisher) Close() error { return p.conn.Close() }
 
 // deadline bounds one exchange with a server that may be busy writing to all its subscribers.
@@ -70,6 +73,7 @@ type Child struct {
 	Stats // as it was at the start
 }
 
+// Start starts a server in a process of its own.
 func Start(ctx context.Context, mode Mode, cpu int) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {

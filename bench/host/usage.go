@@ -123,6 +123,7 @@ type Cost struct {
 	Busy float64 `json:"cores"`  // CPUs kept busy meanwhile
 }
 
+// CostOf is what was used between two looks, for each of n things; nil when there were none.
 func CostOf(before, after Usage, n uint64) *Cost {
 	if n == 0 {
 		return nil

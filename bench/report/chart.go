@@ -8,6 +8,8 @@ import (
 	"image/color"
 	"math"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -73,9 +75,9 @@ func (c *chart) draw() error {
 	p.X.Label.Text, p.Y.Label.Text = c.x, c.y
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Color, a.Label.TextStyle.Color, a.Tick.Label.Color, a.Tick.Color = gridColor, inkColor, inkColor, gridColor
-		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size = vg.Points(10), vg.Points(10)
+		a.Label.TextStyle.Font.Size, a.Tick.Label.Font.Size = vg.Points(11), vg.Points(11) // forPage shrinks it
 		a.Padding = 0
-		a.Tick.Length = 3
+		a.Tick.Length, a.Tick.LineStyle.Width = 5, 0 // room before the labels: fonts differ in width
 	}
 	if len(c.bands) > 0 {
 		p.Add(&bands{all: c.bands, style: p.X.Tick.Label})
@@ -85,6 +87,9 @@ func (c *chart) draw() error {
 	grid.Horizontal.Width = vg.Points(0.5)
 	p.Add(grid)
 	for _, l := range c.Lines {
+		if c.logY {
+			l.points = slices.DeleteFunc(slices.Clone(l.points), func(p plotter.XY) bool { return p.Y <= 0 })
+		}
 		if len(l.points) == 0 {
 			continue
 		}
@@ -111,8 +116,10 @@ func (c *chart) draw() error {
 
 // scale sets the axes' ranges and ticks.
 func (c *chart) scale(p *plot.Plot) {
+	p.X.Tick.Marker = plot.TickerFunc(secondTicks)
 	if c.percentile {
 		p.X.Tick.Marker = plot.TickerFunc(percentileTicks)
+		p.X.Max += 0.25 // the last label is centred there
 	}
 	if len(c.categories) > 0 {
 		p.X.Tick.Marker = plot.TickerFunc(func(float64, float64) (ticks []plot.Tick) {
@@ -136,15 +143,36 @@ func (c *chart) scale(p *plot.Plot) {
 		p.Y.Max = 1
 	}
 	p.Y.Max *= 1.12
-	p.Y.Tick.Marker = plot.TickerFunc(func(lo, hi float64) []plot.Tick {
-		ticks := plot.DefaultTicks{}.Ticks(lo, hi)
-		for i := range ticks {
-			if ticks[i].Label != "" {
-				ticks[i].Label = c.yLabel(ticks[i].Value)
-			}
+	p.Y.Tick.Marker = plot.TickerFunc(func(_, hi float64) []plot.Tick { return linearTicks(hi, c.yLabel) })
+}
+
+// linearTicks are some five round numbers from 0 on.
+func linearTicks(hi float64, label func(float64) string) (ticks []plot.Tick) {
+	step := math.Pow(10, math.Floor(math.Log10(hi)))
+	for _, part := range []float64{0.1, 0.2, 0.25, 0.5, 1} {
+		if hi/(step*part) <= 5.5 {
+			step *= part
+			break
 		}
-		return ticks
-	})
+	}
+	for i := 0; float64(i)*step <= hi; i++ {
+		ticks = append(ticks, plot.Tick{Value: float64(i) * step, Label: label(float64(i) * step)})
+	}
+	return ticks
+}
+
+// secondTicks are some eight round numbers.
+func secondTicks(lo, hi float64) (ticks []plot.Tick) {
+	step := 1.0
+	for _, nice := range []float64{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600} {
+		if step = nice; (hi-lo)/step <= 9 {
+			break
+		}
+	}
+	for v := math.Ceil(lo/step) * step; v <= hi; v += step {
+		ticks = append(ticks, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'f', -1, 64)})
+	}
+	return ticks
 }
 
 // logTicks are 1, 2 and 5 times the powers of ten, or the powers alone when those are many.
@@ -218,5 +246,7 @@ func forPage(svg, title string) string {
 	svg = svgHead.ReplaceAllString(svg, `<svg viewBox="$1" role="img" aria-label="`+label+`">`)
 	svg = fontStyle.ReplaceAllString(svg, "")
 	svg = strings.NewReplacer("#010101", "var(--ink2)", "#020202", "var(--grid)", "#030303", "var(--band)").Replace(svg)
+	// A reader's font may be wider than the one that the labels were placed for: they are shown smaller than measured.
+	svg = strings.ReplaceAll(svg, "font-size:11px", "font-size:9.6px")
 	return hexColor.ReplaceAllString(svg, "var(--c$1)")
 }

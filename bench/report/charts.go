@@ -74,7 +74,7 @@ func chartsOfRun(r *Result) []*chart {
 		&chart{
 			Title: "Memory of the gateways, per connection", Note: "resident, beyond what they took before the first one",
 			x: "seconds", bands: bands, yLabel: func(v float64) string { return fmt.Sprintf("%.0f B", v) },
-			Lines: []line{over("RSS", 1, func(s *Second) float64 { return perConnection(float64(s.RSS-rssAtStart(r)), s) })},
+			Lines: []line{{Name: "RSS", Color: 1, points: rssEach(r)}},
 		},
 		&chart{
 			Title: "Memory of the gateways", x: "seconds", bands: bands, yLabel: mebiLabel,
@@ -148,11 +148,16 @@ func overTime(r *Result, value func(*Second) float64) (points plotter.XYs) {
 	return nil
 }
 
-func perConnection(v float64, s *Second) float64 {
-	if s.Connected < 100 {
-		return 0
+// rssEach is the gateways' memory a connection, of as many as there ever were: what it takes does not shrink at once.
+func rssEach(r *Result) (points plotter.XYs) {
+	start, most := rssAtStart(r), 0
+	for i := range r.Series {
+		s := &r.Series[i]
+		if most = max(most, s.Connected); start > 0 && s.RSS > start && most >= r.Load.Connections/10 {
+			points = append(points, plotter.XY{X: s.At, Y: float64(s.RSS-start) / float64(most)})
+		}
 	}
-	return max(0, v/float64(s.Connected))
+	return points
 }
 
 func rssAtStart(r *Result) int64 {

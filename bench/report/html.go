@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -127,7 +128,7 @@ func (r *Result) tiles() []tile {
 			tile{"deliveries/s", Thousands(int64(d.PerSecond)), Thousands(d.Publications) + " publications"})
 	}
 	if s := r.Server; s != nil && s.RSSAfter > 0 {
-		tiles = append(tiles, tile{"memory a connection", fmt.Sprintf("%.0f B", s.PerConnection), fmt.Sprintf("kernel %.1f KiB, both ends", s.SlabEach/1024)})
+		tiles = append(tiles, tile{"RSS a connection", fmt.Sprintf("%.0f B", s.PerConnection), fmt.Sprintf("kernel %.1f KiB, both ends", s.SlabEach/1024)})
 	}
 	if c := r.Cost; c != nil {
 		tiles = append(tiles, tile{"CPU a delivery", fmt.Sprintf("%.2f us", c.Each), fmt.Sprintf("user %.2f us", c.User)})
@@ -140,9 +141,9 @@ func (r *Result) main() *Delivered {
 	if r.Steady != nil {
 		return r.Steady
 	}
-	for i := len(r.Phases) - 1; i >= 0; i-- {
-		if d := r.Phases[i].Result; d != nil {
-			return d
+	for _, p := range slices.Backward(r.Phases) {
+		if p.Result != nil {
+			return p.Result
 		}
 	}
 	return nil

@@ -84,15 +84,11 @@ var metrics = map[string]metric{
 // ofDelivery takes a number from the phase that latencies are told of.
 func ofDelivery(f func(*Delivered) int64) func(*Result) (float64, bool) {
 	return func(r *Result) (float64, bool) {
-		if r.Steady != nil {
-			return float64(f(r.Steady)), true
+		d := r.main()
+		if d == nil {
+			return 0, false
 		}
-		for i := len(r.Phases) - 1; i >= 0; i-- {
-			if d := r.Phases[i].Result; d != nil {
-				return float64(f(d)), true
-			}
-		}
-		return 0, false
+		return float64(f(d)), true
 	}
 }
 

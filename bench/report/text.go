@@ -145,11 +145,19 @@ func describeTarget(t Target) string {
 }
 
 func describeWorkers(w Workers) string {
-	text := fmt.Sprintf("clients  in %s, %s", strings.Replace(Plural(w.Processes, "process"), "processs", "processes", 1), Plural(w.Threads, "reading thread"))
+	text := new(strings.Builder)
+	fmt.Fprintf(text, "clients  in %s, %s", processes(w.Processes), Plural(w.Threads, "reading thread"))
 	for _, c := range w.Remote {
-		text += fmt.Sprintf("\n         worker %s: clock %+d us, give or take %d us (latencies below that mean nothing)", c.Worker, c.OffsetUs, c.BoundUs)
+		fmt.Fprintf(text, "\n         worker %s: clock %+d us, give or take %d us (latencies below that mean nothing)", c.Worker, c.OffsetUs, c.BoundUs)
 	}
-	return text
+	return text.String()
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return Thousands(n) + " processes"
 }
 
 // DescribeMachine is one line about it.

@@ -12,6 +12,7 @@ import (
 // KeyLen is the length of a Sec-WebSocket-Key: 16 bytes in base64.
 const KeyLen = 24
 
+// HeadEnd is what the head of a request or an answer ends with.
 var HeadEnd = []byte("\r\n\r\n")
 
 // Handshake makes upgrade requests and checks their answers. One per worker: its memory is reused. Not safe for
@@ -22,6 +23,7 @@ type Handshake struct {
 	seed    uint64
 }
 
+// NewHandshake makes the handshakes of one target; the keys are made of seed.
 func NewHandshake(host, path string, seed uint64) *Handshake {
 	head := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
@@ -46,6 +48,7 @@ func (h *Handshake) putKey(dst []byte, connection int) {
 	base64.StdEncoding.Encode(dst, raw[:])
 }
 
+// ErrAccept is about an answer that is not to our request.
 var ErrAccept = errors.New("the server's Sec-WebSocket-Accept does not belong to our key")
 
 // Check reads the answer to a connection's request. n is the length of the head, and 0 while it is not whole.

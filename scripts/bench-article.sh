@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs the article's load test (bench/article) against a gateway of its own with an embedded Redis: 10,000 clients of the
+# npm package ws, which must all come up, stay and hear. About 20 seconds.
+# Usage: scripts/bench-article.sh   (after make build; needs Node 20 with npm)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+(cd bench/article && npm ci --silent --no-audit --no-fund)
+free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })'; }
+port=$(free_port)
+admin=$(free_port)
+log=$(mktemp)
+./bin/gateway serve -addr "127.0.0.1:$port" -admin "127.0.0.1:$admin" 2>"$log" &
+gateway=$!
+trap 'kill "$gateway" 2>/dev/null; rm -f "$log"' EXIT
+for _ in $(seq 100); do
+	curl -fsS "http://127.0.0.1:$admin/readyz" >/dev/null 2>&1 && break
+	kill -0 "$gateway" 2>/dev/null || { cat "$log" >&2; exit 1; }
+	read -rt 0.1 <> <(:) || true
+done
+node bench/article/loadtest.mjs "$port" "$admin"
