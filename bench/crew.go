@@ -21,6 +21,9 @@ import (
 // patience is how long a run waits without any progress before it says what is missing.
 const patience = 10 * time.Second
 
+// patienceEach makes it longer for very many connections: a million sockets keep two CPUs from everything else.
+const patienceEach = 60 * time.Microsecond
+
 // crew is all clients of a run: workers, here or in other processes, each with its share of the connections.
 type crew struct {
 	plan     client.Plan // of all; each worker has its part of it
@@ -90,7 +93,7 @@ func newCrew(plan client.Plan, hands []*hand) *crew {
 	plan.Load.Prepare()
 	c := &crew{
 		plan: plan, load: &plan.Load, clock: wire.NewClock(), board: newScoreboard(), hands: hands,
-		changed: make(chan struct{}, 1), patience: patience, stop: make(chan struct{}),
+		changed: make(chan struct{}, 1), patience: max(patience, time.Duration(plan.Load.Connections)*patienceEach), stop: make(chan struct{}),
 	}
 	c.count(nil)
 	for _, h := range hands {

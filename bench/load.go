@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -20,26 +19,20 @@ func runLoad(ctx context.Context, cfg *config, stdout, stderr io.Writer) error {
 		if cfg.repeat > 1 {
 			fmt.Fprintf(stderr, "run %d of %d\n", i+1, cfg.repeat)
 		}
-		r, err := conduct(ctx, cfg, stderr)
-		if r != nil {
+		err := conduct(ctx, cfg, stderr, func(r *report.Result) error {
 			report.Print(stdout, r)
 			all = append(all, r)
-		}
+			return write(cfg, all)
+		})
 		if err != nil {
-			return errors.Join(err, write(cfg, all))
+			return err
 		}
-	}
-	if err := write(cfg, all); err != nil {
-		return err
 	}
 	return judge(all)
 }
 
 // write makes the files that were asked for.
 func write(cfg *config, all []*report.Result) error {
-	if len(all) == 0 {
-		return nil
-	}
 	if cfg.json != "" {
 		var v any = all[0]
 		if len(all) > 1 {
