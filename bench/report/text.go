@@ -89,6 +89,9 @@ func faultRows(row table, r *Result) {
 	}
 }
 
+// manyConnections are enough for their memory to be seen in that of the whole machine.
+const manyConnections = 50_000
+
 func outageRow(row table, name string, o *Outage) {
 	if o != nil {
 		row(name, fmt.Sprintf("down %.2f s", o.Down), fmt.Sprintf("healed %.2f s later", o.Healed), Thousands(o.Cut)+" cut", Thousands(o.Told)+" told by a gap",
@@ -106,7 +109,11 @@ func costRows(row table, r *Result) {
 	}
 	if c := r.Server; c != nil && c.RSSAfter > 0 {
 		row("server memory", fmt.Sprintf("%.0f B a connection", c.PerConnection), "RSS "+mebibytes(c.RSSBefore), "-> "+mebibytes(c.RSSAfter), fmt.Sprintf("%d threads", c.Threads), goroutines(c.Goroutines))
-		row("machine memory", fmt.Sprintf("%.0f B a connection", c.MemoryEach), fmt.Sprintf("kernel objects %.0f", c.SlabEach), fmt.Sprintf("bench %.0f", c.BenchRSSEach))
+		memory := ""
+		if r.Ramp.Connections >= manyConnections { // for fewer, whatever else this machine does is more
+			memory = fmt.Sprintf("machine in all %.0f", c.MemoryEach)
+		}
+		row("other memory", fmt.Sprintf("kernel objects %.0f B a connection", c.SlabEach), fmt.Sprintf("bench %.0f", c.BenchRSSEach), memory)
 	}
 	if c := r.Server; c != nil && c.Connect != nil {
 		row("server connect", fmt.Sprintf("%.1f us CPU each", c.Connect.Each), fmt.Sprintf("user %.1f", c.Connect.User), fmt.Sprintf("idle %.1f %%", 100*c.IdleCores))
