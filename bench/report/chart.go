@@ -149,7 +149,7 @@ func (c *chart) scale(p *plot.Plot) {
 // linearTicks are some five round numbers from 0 on.
 func linearTicks(hi float64, label func(float64) string) (ticks []plot.Tick) {
 	step := math.Pow(10, math.Floor(math.Log10(hi)))
-	for _, part := range []float64{0.1, 0.2, 0.25, 0.5, 1} {
+	for _, part := range []float64{0.1, 0.2, 0.25, 0.5, 1, 2} {
 		if hi/(step*part) <= 5.5 {
 			step *= part
 			break
@@ -223,7 +223,7 @@ func (b *bands) Plot(c draw.Canvas, p *plot.Plot) {
 		style := b.style
 		style.Color, style.XAlign, style.YAlign = inkColor, text.XCenter, text.YTop
 		style.Font.Size = font.Length(9)
-		if style.Width(one.name) < to-from-4 {
+		if style.Width(one.name) < to-from-10 {
 			c.FillText(style, vg.Point{X: (from + to) / 2, Y: top - 3}, one.name)
 		}
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot/plotter"
@@ -17,6 +18,7 @@ func chartsOf(groups []Group) (charts []*chart, err error) {
 	}
 	kept := charts[:0]
 	for _, c := range charts {
+		c.Lines = slices.DeleteFunc(c.Lines, func(l line) bool { return len(l.points) == 0 })
 		if !c.hasData() {
 			continue
 		}
