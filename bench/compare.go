@@ -41,6 +41,11 @@ func runCompare(args []string, stdout io.Writer) error {
 		}
 		groups = append(groups, g)
 	}
+	for i := range groups {
+		if i > 0 && groups[i].Name == groups[0].Name {
+			groups[i].Name += " (" + names[i] + ")"
+		}
+	}
 	c := report.Compare(groups, allowed)
 	c.Print(stdout)
 	if *html != "" {

@@ -58,8 +58,9 @@ func assemble(ctx context.Context, cfg *config, plan client.Plan) (*crew, error)
 		plan.Threads = readers()
 		return localCrew(plan)
 	}
-	// So many readers would do nothing but push each other off the CPUs: one a process, and fewer handshakes at a time.
-	plan.Threads, plan.Opening = 1, max(16, 4*maxOpening/n)
+	// So many readers would do nothing but push each other off the CPUs: one a process, and fewer handshakes at a time,
+	// for a few of them dial at once (crew.connect).
+	plan.Threads, plan.Opening = 1, maxOpening/2
 	// Nor should all of them speak with all gateways: what a process has in a CPU's caches is worth its turn.
 	plan.Blocks = cfg.ownFleet() > 0
 	hands := make([]*hand, n)
