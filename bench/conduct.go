@@ -198,13 +198,14 @@ func (c *conductor) settle(ctx context.Context, _ *report.Phase) error {
 
 // newResult says what is going to be measured.
 func newResult(cfg *config, f *fleet, c *crew) *report.Result {
-	g := f.gateways[0]
+	gateways := f.all()
+	g := gateways[0]
 	r := &report.Result{
 		Schema: report.Schema, Kind: "load", Name: cfg.name, When: time.Now().UTC().Truncate(time.Second), Command: os.Args,
 		Machine: host.ThisMachine(),
 		Target: report.Target{
 			URL: g.info.URL, Name: g.info.Name, Version: g.info.Version, PID: g.info.PID, Loops: g.info.Loops,
-			Gateways: len(f.gateways), Own: g.own != nil, RedisEmbedded: g.info.RedisEmbedded,
+			Gateways: len(gateways), Own: g.own != nil, RedisEmbedded: g.info.RedisEmbedded,
 		},
 		Load: report.Load{
 			Connections: cfg.connections, Channels: c.load.Channels, Zipf: cfg.zipf, Rate: cfg.rate, Inflight: cfg.inflight,
@@ -212,8 +213,8 @@ func newResult(cfg *config, f *fleet, c *crew) *report.Result {
 		},
 		Workers: report.Workers{Processes: len(c.hands)},
 	}
-	if len(f.gateways) > 1 {
-		for _, g := range f.gateways {
+	if len(gateways) > 1 {
+		for _, g := range gateways {
 			r.Target.URLs = append(r.Target.URLs, g.info.URL)
 		}
 	}

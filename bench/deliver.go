@@ -135,7 +135,7 @@ func (c *conductor) load() load {
 func (c *conductor) steady(ctx context.Context, p *report.Phase) (err error) {
 	var probe *client.Prober
 	if c.cfg.pingEvery > 0 {
-		if probe, err = client.StartProber(ctx, c.fleet.gateways[0].info.URL, c.cfg.pingEvery); err != nil {
+		if probe, err = client.StartProber(ctx, c.fleet.all()[0].info.URL, c.cfg.pingEvery); err != nil {
 			return err
 		}
 	}

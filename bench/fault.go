@@ -42,7 +42,7 @@ func (c *conductor) slow(ctx context.Context, p *report.Phase) (err error) {
 		return err
 	}
 	if s.RSSPeak > 0 {
-		s.RSSBound = s.RSSBefore + int64(s.Stalled)*slowBoundEach + int64(len(c.fleet.gateways))*slowBoundRest
+		s.RSSBound = s.RSSBefore + int64(s.Stalled)*slowBoundEach + int64(len(c.fleet.all()))*slowBoundRest
 		s.Bounded = s.RSSPeak <= s.RSSBound
 	}
 	s.OK = s.Others.Clean() && s.Bounded && s.Unsignaled == 0
@@ -271,7 +271,7 @@ func (c *conductor) killRedis(ctx context.Context, p *report.Phase) error {
 // killGateway kills one of the gateways and starts it again at once; its clients go to the others, if there are any.
 func (c *conductor) killGateway(ctx context.Context, p *report.Phase) error {
 	const victim = 0
-	g := c.fleet.gateways[victim]
+	g := c.fleet.all()[victim]
 	if g.start == nil {
 		return errors.New("it must be ours to be killed: leave out -url")
 	}
@@ -287,7 +287,7 @@ func (c *conductor) killGateway(ctx context.Context, p *report.Phase) error {
 		if err != nil {
 			return err
 		}
-		c.fleet.gateways[victim] = again
+		c.fleet.replace(victim, again)
 		o.Down = time.Since(start).Seconds()
 		return nil
 	})

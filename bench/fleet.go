@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -18,9 +20,26 @@ import (
 
 // fleet is the gateways of a run, one or many, with the Redis that they hear from.
 type fleet struct {
+	redis  string       // where to publish
+	server *redisServer // nil when it is not ours
+
+	// Guarded by mu.
+	mu       sync.Mutex
 	gateways []*gateway
-	redis    string       // where to publish
-	server   *redisServer // nil when it is not ours
+}
+
+// all are the gateways as they are now. Safe to call from any goroutine.
+func (f *fleet) all() []*gateway {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.gateways)
+}
+
+// replace puts a gateway that was started again in the place of the one that was killed.
+func (f *fleet) replace(i int, g *gateway) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gateways[i] = g
 }
 
 // findFleet starts the gateways that the flags ask for, or asks those that are there.
@@ -110,7 +129,7 @@ func provideGateway(ctx context.Context, given string, stderr io.Writer) (binary
 // stop ends what is ours, gateways first: they would miss their Redis.
 func (f *fleet) stop() error {
 	var group errgroup.Group
-	for _, g := range f.gateways {
+	for _, g := range f.all() {
 		if g != nil {
 			group.Go(g.stop)
 		}
@@ -124,7 +143,7 @@ func (f *fleet) stop() error {
 
 // targets are where clients connect.
 func (f *fleet) targets(ctx context.Context) (targets []client.Target, err error) {
-	for _, g := range f.gateways {
+	for _, g := range f.all() {
 		t, err := client.Resolve(ctx, g.info.URL)
 		if err != nil {
 			return nil, err
@@ -136,7 +155,7 @@ func (f *fleet) targets(ctx context.Context) (targets []client.Target, err error
 
 // local reports whether all processes are on this machine.
 func (f *fleet) local() bool {
-	for _, g := range f.gateways {
+	for _, g := range f.all() {
 		if !g.local {
 			return false
 		}
@@ -150,7 +169,7 @@ func (f *fleet) usage() (sum host.Usage, err error) {
 	if !f.local() {
 		return host.Usage{}, nil
 	}
-	for _, g := range f.gateways {
+	for _, g := range f.all() {
 		u, err := g.usage()
 		if err != nil {
 			return sum, err
@@ -167,7 +186,7 @@ func (f *fleet) usage() (sum host.Usage, err error) {
 // collected first.
 func (f *fleet) metrics(ctx context.Context, collect bool) (map[string]float64, error) {
 	sum := map[string]float64{}
-	for _, g := range f.gateways {
+	for _, g := range f.all() {
 		if g.admin == nil {
 			return nil, nil
 		}

@@ -78,8 +78,9 @@ func (m *monitor) sample(ctx context.Context) {
 
 // garbage asks the first gateway what its collector does: one of many stands for all, and one is all that is worth it.
 func (m *monitor) garbage(ctx context.Context, s *report.Second) {
-	g := m.c.fleet.gateways[0]
-	if g.admin == nil || len(m.c.fleet.gateways) > 1 {
+	gateways := m.c.fleet.all()
+	g := gateways[0]
+	if g.admin == nil || len(gateways) > 1 {
 		return
 	}
 	if numbers, err := g.admin.metrics(ctx); err == nil {

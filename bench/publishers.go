@@ -30,7 +30,7 @@ func newPublisher(ctx context.Context, cfg *config, f *fleet) (wire.Publisher, e
 		return startCommandPublisher(strings.TrimPrefix(cfg.publish, publishExec))
 	case cfg.publish == publishHTTP:
 		var bases []string
-		for _, g := range f.gateways {
+		for _, g := range f.all() {
 			if g.admin == nil {
 				return nil, fmt.Errorf("-publish http needs the gateway's admin listener (-admin)")
 			}

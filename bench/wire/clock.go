@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,11 +14,25 @@ type Clock struct {
 	at   int64
 }
 
-// NewClock reads the kernel's clock.
-func NewClock() Clock {
+// NewClock reads the kernel's clock. The two clocks cannot be read at the same moment, and a busy machine may come
+// between them: of several tries the one counts in which least time passed.
+func NewClock() (c Clock) {
+	const tries = 16
+	best := int64(math.MaxInt64)
+	for range tries {
+		before := monotonic()
+		now := time.Now()
+		if window := monotonic() - before; window < best {
+			best, c = window, Clock{base: now, at: before + window/2}
+		}
+	}
+	return c
+}
+
+func monotonic() int64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // cannot fail for a clock that every kernel has
-	return Clock{base: time.Now(), at: ts.Nano()}
+	return ts.Nano()
 }
 
 // Now is the time of this moment.
