@@ -25,7 +25,7 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
-		lp.refuse(c, r)
+		lp.refuseOnRequest(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
@@ -139,8 +139,7 @@ func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
 // Runs on the loop.
 func (lp *loop) sendAway(c *conn, answer []byte) {
 	lp.beginClosing(c)
-	c.flags |= flagRefused
-	lingering := lp.srv.refused.Add(1)
+	lingering := lp.setAside(c)
 	lp.write(c, answer)
 	lp.out = answer[:0]
 	if lingering > int64(lp.srv.lingerRoom) {
@@ -148,6 +147,32 @@ func (lp *loop) sendAway(c *conn, answer []byte) {
 		return
 	}
 	lp.finishIfFlushed(c)
+}
+
+// setAside counts a socket as refused, which is apart from connections, and returns how many are.
+//
+// Runs on the loop.
+func (lp *loop) setAside(c *conn) int64 {
+	if c.flags&flagRefused != 0 {
+		return lp.srv.refused.Load()
+	}
+	c.flags |= flagRefused
+	return lp.srv.refused.Add(1)
+}
+
+// refuseOnRequest answers a socket that has not sent anything yet as soon as it does, or has not for lingerFor. A proxy
+// that finds an answer before it has sent its request may spoil the next try with it: nginx reads what is left of the
+// first answer as the beginning of the second, and takes a gateway that is well out of its rotation. There is no proxy
+// before an address that is over its limit, and no time for one when too many wait already.
+//
+// Runs on the loop.
+func (lp *loop) refuseOnRequest(c *conn, r *protocol.Refusal) {
+	if lp.setAside(c) > int64(lp.srv.lingerRoom) || r == protocol.RefuseAddress {
+		lp.refuse(c, r)
+		return
+	}
+	c.more().refusal = r
+	lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
 }
 
 // countRefusal counts a refusal, and says once a second that limits are met.

@@ -196,6 +196,24 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// TestRefusalComesAfterTheRequest: a proxy must not find an answer before it has asked, so a socket over the limit
+// hears nothing until it has sent something, or has not for lingerFor.
+func TestRefusalComesAfterTheRequest(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.MaxConnections = 1 })
+	dial(t, s)
+	asks, silent := dialRaw(t, s), dialRaw(t, s)
+	eventually(t, "both are accepted", func() bool { return sockets(s) == 3 })
+	if n := refusedAs(s, "full"); n != 0 {
+		t.Fatalf("%d were refused before they asked", n)
+	}
+	asks.write(handshake[:1]) // any byte: the request is on its way
+	asks.wantStatus(http.StatusServiceUnavailable)
+	asks.wantEOF()
+	silent.wantStatus(http.StatusServiceUnavailable)
+	silent.wantEOF()
+}
+
 // dialFrom connects from another loopback address.
 func dialFrom(t *testing.T, s *Server, ip string) *peer {
 	t.Helper()

@@ -68,12 +68,14 @@ type Config struct {
 }
 
 const (
-	maxHead      = 8 << 10 // bytes of a request head
-	lingerFor    = 2 * time.Second
-	maxLinger    = 256 << 10 // bytes read and thrown away while a connection lingers
-	retryWindow  = 5 * time.Second
-	stopPatience = lingerFor + 3*time.Second // beyond it what is left is cut
+	maxHead     = 8 << 10 // bytes of a request head
+	lingerFor   = 2 * time.Second
+	maxLinger   = 256 << 10 // bytes read and thrown away while a connection lingers
+	retryWindow = 5 * time.Second
 )
+
+// StopPatience is how long after Config.Drain whoever has not left is waited for; then what is left is cut.
+const StopPatience = lingerFor + 3*time.Second
 
 // Bounds of a Config.
 const (
@@ -133,6 +135,22 @@ func reserve(loops, limit int) int {
 // lingerRoom is how many sockets over the limit of connections are answered with a 503 before they are closed.
 // Beyond it they are closed at once.
 func lingerRoom(limit int) int { return min(256, limit/16) }
+
+// FilesFor is the limit of open files with which this many connections fit, on so many loops (0: as many as there are
+// by default). It is at most 1,024 more than the connections.
+func FilesFor(connections, loops int) int {
+	if loops == 0 {
+		loops = min(runtime.NumCPU(), fanout.MaxLoops)
+	}
+	limit := connections
+	for { // the reserve depends on the limit, and stops growing with it
+		next := connections + reserve(loops, limit)
+		if next == limit {
+			return limit
+		}
+		limit = next
+	}
+}
 
 func (cfg *Config) budgetFiles() error {
 	limit, err := fileLimit()

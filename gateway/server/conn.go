@@ -53,13 +53,14 @@ const (
 	flagWatched
 	flagDoomed  // on the list of those to be ended
 	flagProxied // opening: a PROXY protocol header must come first
-	flagRefused // closing: it counts in Server.refused
+	flagRefused // opening, closing: it counts in Server.refused
 )
 
 // connExt is what a connection needs while something is unfinished.
 type connExt struct {
-	in        []byte     // opening: the request head so far
-	via       netip.Addr // opening: the proxy that the PROXY protocol header names
+	in        []byte            // opening: the request head so far
+	via       netip.Addr        // opening: the proxy that the PROXY protocol header names
+	refusal   *protocol.Refusal // opening: what the request will be answered, whatever it says
 	reader    protocol.Reader
 	midSince  uint32 // second at which the unfinished message began
 	backlog   backlog

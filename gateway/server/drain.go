@@ -14,7 +14,7 @@ const drainStep = 256
 const drainTick = 20 * time.Millisecond
 
 // drain refuses newcomers, tells every client to come back after a time of its own, evenly over Config.Drain, and
-// waits until all are gone, or stopPatience has passed since the last was told. Must not run on the loop: it blocks.
+// waits until all are gone, or StopPatience has passed since the last was told. Must not run on the loop: it blocks.
 func (s *Server) drain() {
 	s.draining.Store(true)
 	began := time.Now()
@@ -25,7 +25,7 @@ func (s *Server) drain() {
 	defer tick.Stop()
 	for s.sockets.Load() > 0 {
 		elapsed := time.Since(began)
-		if elapsed > s.cfg.Drain+stopPatience {
+		if elapsed > s.cfg.Drain+StopPatience {
 			s.cfg.Log.Warn("clients did not leave in time and are cut", "sockets", s.sockets.Load())
 			return
 		}

@@ -101,7 +101,7 @@ func TestDrainIsBounded(t *testing.T) {
 	})
 	began := time.Now()
 	stop()
-	if took := time.Since(began); took > stopPatience+10*time.Second {
+	if took := time.Since(began); took > StopPatience+10*time.Second {
 		t.Errorf("the drain took %v", took)
 	}
 	wantClosedBooks(t, s)

@@ -17,10 +17,13 @@ import (
 func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 	switch c.state {
 	case stateOpening:
-		if lp.srv.draining.Load() {
-			lp.refuse(c, protocol.RefuseDraining)
-		} else {
+		switch {
+		case !lp.srv.draining.Load():
 			lp.refuse(c, protocol.RefuseInternal)
+		case c.ext == nil: // it has sent nothing yet
+			lp.refuseOnRequest(c, protocol.RefuseDraining)
+		case c.ext.refusal == nil:
+			lp.refuse(c, protocol.RefuseDraining)
 		}
 		return
 	case stateOpen:
@@ -140,6 +143,10 @@ func (lp *loop) expire(c *conn) {
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
+		if c.ext != nil && c.ext.refusal != nil {
+			lp.refuse(c, c.ext.refusal)
+			return
+		}
 		if due := lp.headDue(c); now < due {
 			lp.wheel.schedule(&lp.conns, c, due)
 			return

@@ -34,6 +34,10 @@ func (lp *loop) read(c *conn, data []byte) {
 //
 // Runs on the loop.
 func (lp *loop) readHead(c *conn, data []byte) {
+	if c.ext != nil && c.ext.refusal != nil {
+		lp.refuse(c, c.ext.refusal)
+		return
+	}
 	head := data
 	seen := 0
 	if c.ext != nil && c.ext.in != nil {
