@@ -5,6 +5,8 @@
 //	gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
 //	gateway publish CHANNEL DATA    send one notification
 //	gateway token -key FILE -sub ID make a token for development
+//	gateway doctor -connections N   say whether this host holds that many, and what to change
+//	gateway healthcheck             ask a running gateway whether it is alive, for containers
 //	gateway version
 package main
 
@@ -84,6 +86,10 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return publish(ctx, args, stdout)
 	case "token":
 		return token(args, stdout)
+	case "doctor":
+		return examine(ctx, args, stdout)
+	case "healthcheck":
+		return healthcheck(ctx, args, stdout)
 	case "version":
 		if len(args) > 0 {
 			return usagef("version takes no arguments")
@@ -94,6 +100,6 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		_, err := parseFlags("serve", []string{"-h"}, stdout)
 		return err
 	default:
-		return usagef("unknown command %q: there are serve, demo, publish, token and version", name)
+		return usagef("unknown command %q: there are serve, demo, publish, token, doctor, healthcheck and version", name)
 	}
 }

@@ -43,6 +43,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	lines := newLogWriter(stderr)
 	defer lines.close()
 	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
+	warnOfHost(cfg, log)
 	g, err := wire(cfg, log)
 	if err != nil {
 		return err
@@ -56,6 +57,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	parts.run(func(ctx context.Context) error { defer over(); return g.server.Run(ctx) })
 	parts.run(func(context.Context) error { return g.redis.Run(drained, g.feeder) })
 	parts.run(func(context.Context) error { return g.admin.Run(drained) })
+	parts.run(newNotifier(g).run)
 	if g.verifier != nil {
 		parts.run(g.verifier.Run)
 	}

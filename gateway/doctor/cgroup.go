@@ -1,0 +1,85 @@
+package doctor
+
+import (
+	"path"
+	"strconv"
+	"strings"
+)
+
+// cgroupDirs are the directories that limit this process by a controller, from its own up to the root. In a container
+// the path in /proc/self/cgroup may be the host's while the mount shows the container's part, so the root is always
+// among them.
+func (h Host) cgroupDirs(controller string) []string {
+	text, err := h.text("proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	var dirs []string
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		names := fields[1]
+		switch {
+		case fields[0] == "0" && names == "": // version 2
+			dirs = append(dirs, upwards("sys/fs/cgroup", fields[2])...)
+		case strings.Contains(","+names+",", ","+controller+","): // version 1
+			dirs = append(dirs, upwards("sys/fs/cgroup/"+names, fields[2])...)
+			dirs = append(dirs, upwards("sys/fs/cgroup/"+controller, fields[2])...)
+		}
+	}
+	return dirs
+}
+
+// upwards lists root/dir, its parent, …, root.
+func upwards(root, dir string) []string {
+	var out []string
+	for dir = path.Clean("/" + dir); dir != "/"; dir = path.Dir(dir) {
+		out = append(out, path.Join(root, dir))
+	}
+	return append(out, root)
+}
+
+// noLimit is beyond what a limit is: version 1 writes "none" as a number of pages close to the largest there is.
+const noLimit = 1 << 60
+
+// memoryLimit is the smallest memory limit above this process, 0 if there is none.
+func (h Host) memoryLimit() uint64 {
+	least := uint64(noLimit)
+	for _, dir := range h.cgroupDirs("memory") {
+		for _, name := range []string{"memory.max", "memory.high", "memory.limit_in_bytes"} {
+			if v, err := h.numbers(path.Join(dir, name)); err == nil { // "max" is no number
+				least = min(least, v[0])
+			}
+		}
+	}
+	if least == noLimit {
+		return 0
+	}
+	return least
+}
+
+// cpuQuota is the smallest quota above this process in CPUs, 0 if there is none.
+func (h Host) cpuQuota() float64 {
+	least := 0.0
+	consider := func(quota, period float64) {
+		if quota > 0 && period > 0 && (least == 0 || quota/period < least) {
+			least = quota / period
+		}
+	}
+	for _, dir := range h.cgroupDirs("cpu") {
+		if v, err := h.numbers(path.Join(dir, "cpu.max")); err == nil && len(v) == 2 {
+			consider(float64(v[0]), float64(v[1]))
+		}
+		quota, err := h.text(path.Join(dir, "cpu.cfs_quota_us")) // -1 is none
+		if err != nil {
+			continue
+		}
+		q, _ := strconv.ParseFloat(quota, 64) // no number: no quota
+		if period, err := h.numbers(path.Join(dir, "cpu.cfs_period_us")); err == nil {
+			consider(q, float64(period[0]))
+		}
+	}
+	return least
+}

@@ -1,0 +1,283 @@
+package doctor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Examine judges a host by a plan, one result a check. It changes nothing and takes milliseconds.
+func Examine(h Host, p Plan) []Result {
+	out := []Result{files(h, p)}
+	for _, s := range Settings(h, p) {
+		out = append(out, s.result())
+	}
+	out = append(out, slowConsumers(h, p))
+	if !p.Proxy {
+		out = append(out, listenPorts(h, p))
+	}
+	return append(out, memory(h, p), containerMemory(h, p), goMemory(h, p), hugePages(h), cpu(h, p), clockSource(h), clockSync(h))
+}
+
+// files judges the limit that a process meets first.
+func files(h Host, p Plan) Result {
+	need := uint64(p.Files)
+	r := Result{
+		Check: "open files", Status: OK, Needed: "at least " + grouped(need),
+		Why: "each connection is an open file, and one accept that fails for want of one costs a whole loop", Source: "man 2 getrlimit; gateway/server/config.go",
+	}
+	soft, hard, err := h.FileLimit()
+	if err != nil {
+		return r.skipped(err.Error())
+	}
+	r.Value = grouped(soft)
+	if soft != hard {
+		r.Value += ", may be raised to " + grouped(hard)
+	}
+	// Go raises the soft limit to the hard one when a program starts, so the hard one decides.
+	if hard >= need {
+		return r
+	}
+	return r.worse(Fail, fmt.Sprintf("ulimit -n %d (as root, in the shell that starts it; under systemd LimitNOFILE=%d, in Docker --ulimit nofile=%d)", need, need, need))
+}
+
+// slowConsumers holds what stalled clients may pin in the kernel against what the kernel has for everybody.
+func slowConsumers(h Host, p Plan) Result {
+	worst := uint64(p.Connections) / 100 * 2 * uint64(p.SendBuffer)
+	r := Result{
+		Check: "net.ipv4.tcp_wmem", Status: OK,
+		Why:    "what a stalled client pins in the kernel. Its maximum does not count for us: -send-buffer caps every socket, and the kernel counts it double",
+		Source: "kernel networking/ip-sysctl.rst; man 7 socket; arithmetic",
+	}
+	wmem, err := h.numbers(sysctlFile("net.ipv4.tcp_wmem"))
+	if err != nil || len(wmem) != 3 {
+		return r.skipped(unreadable(sysctlFile("net.ipv4.tcp_wmem"), err))
+	}
+	pages, err := h.numbers(sysctlFile("net.ipv4.tcp_mem"))
+	r.Value = fmt.Sprintf("%s; 1 %% of clients stalled: %s", joined(wmem), bytesText(worst))
+	if err != nil || len(pages) != 3 {
+		r.Needed = "half of tcp_mem, which is not visible here"
+		return r
+	}
+	half := pages[2] * uint64(h.PageSize) / 2
+	r.Needed = fmt.Sprintf("at most %s, half of tcp_mem", bytesText(half))
+	if worst <= half {
+		return r
+	}
+	fit := max(half/max(2*uint64(p.Connections)/100, 1)>>10, 4)
+	return r.worse(Warn, fmt.Sprintf("gateway -send-buffer %dKiB, or raise net.ipv4.tcp_mem as above", fit))
+}
+
+// listenPorts warns of a listener whose port the kernel may give to an outgoing connection while we restart.
+func listenPorts(h Host, p Plan) Result {
+	const key = "net.ipv4.ip_local_port_range"
+	r := Result{
+		Check: key, Status: OK, Needed: "without our ports, or with them reserved",
+		Why:    "accepted connections take no port; but a port of ours inside may be somebody's when we restart. A proxy or bench here has this many to one address",
+		Source: "kernel networking/ip-sysctl.rst",
+	}
+	v, err := h.numbers(sysctlFile(key))
+	if err != nil || len(v) != 2 {
+		return r.skipped(unreadable(sysctlFile(key), err))
+	}
+	r.Value = fmt.Sprintf("%s (%s ports)", joined(v), grouped(v[1]-v[0]+1))
+	reserved, _ := h.text(sysctlFile("net.ipv4.ip_local_reserved_ports")) // absent: nothing is reserved
+	var exposed []string
+	for _, port := range p.Ports {
+		if uint64(port) >= v[0] && uint64(port) <= v[1] && !isReserved(reserved, port) {
+			exposed = append(exposed, fmt.Sprint(port))
+		}
+	}
+	if len(exposed) == 0 {
+		return r
+	}
+	list := strings.Join(slices.DeleteFunc(append(strings.Split(reserved, ","), exposed...), func(s string) bool { return s == "" }), ",")
+	return r.worse(Warn, "sysctl -w net.ipv4.ip_local_reserved_ports="+list)
+}
+
+// isReserved looks for a port in a list like 8080,9000-9100.
+func isReserved(list string, port int) bool {
+	for item := range strings.SplitSeq(list, ",") {
+		first, last := 0, 0
+		if n, _ := fmt.Sscanf(item, "%d-%d", &first, &last); n == 1 {
+			last = first
+		}
+		if first <= port && port <= last && first > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func memory(h Host, p Plan) Result {
+	r := Result{
+		Check: "memory", Status: OK, Needed: bytesText(p.memory()) + ", at most nine tenths of it",
+		Why:    "a connection is 1.3 KB of ours, 4.0 KB of an idle socket and a page of queued data",
+		Source: "bench/RESULTS.md",
+	}
+	total, err := h.meminfo("MemTotal")
+	if err != nil {
+		return r.skipped(err.Error())
+	}
+	r.Value = bytesText(total)
+	if p.memory() <= total/10*9 {
+		return r
+	}
+	return r.worse(Fail, fmt.Sprintf("more memory, or more hosts: this one holds %s connections", grouped(fit(p, total/10*9))))
+}
+
+// fit is how many connections go into this much memory, in thousands.
+func fit(p Plan, memory uint64) uint64 {
+	if memory <= baseBytes {
+		return 0
+	}
+	each := (p.memory() - baseBytes) / uint64(max(p.Connections, 1))
+	return (memory - baseBytes) / max(each, 1) / 1000 * 1000
+}
+
+// containerMemory judges the limit of the control group, to which the kernel's memory for sockets is charged too.
+func containerMemory(h Host, p Plan) Result {
+	r := Result{
+		Check: "cgroup memory", Status: OK, Value: "no limit", Needed: bytesText(p.memory()),
+		Why: "sockets are charged to the container as well; beyond its limit the gateway is killed with everyone on it", Source: "kernel admin-guide/cgroup-v2.rst; bench/RESULTS.md",
+	}
+	limit := h.memoryLimit()
+	if limit == 0 {
+		return r
+	}
+	r.Value = bytesText(limit)
+	if limit >= p.memory() {
+		return r
+	}
+	mib := p.memory()>>20 + 1
+	return r.worse(Fail, fmt.Sprintf("MemoryMax=%dM in the unit, or docker update --memory %dm CONTAINER", mib, mib))
+}
+
+// goMemory judges GOMEMLIMIT, which must leave the kernel its share of the container.
+func goMemory(h Host, p Plan) Result {
+	r := Result{
+		Check: "GOMEMLIMIT", Status: OK, Value: "none", Needed: "none without a container's limit",
+		Why: "with it the collector works harder before the container's limit is met; the kernel's share is not Go's", Source: "go.dev/doc/gc-guide; container's limit - 8 KiB a socket - 10 %",
+	}
+	set := h.MemoryLimit != math.MaxInt64
+	if set {
+		r.Value = bytesText(uint64(h.MemoryLimit))
+	}
+	live := uint64(p.Connections)*userBytes + baseBytes/2
+	limit := h.memoryLimit()
+	if limit == 0 {
+		if set && uint64(h.MemoryLimit) < live {
+			return r.worse(Warn, fmt.Sprintf("GOMEMLIMIT=%dMiB, or unset it: below what is alive the collector never rests", live>>20))
+		}
+		return r
+	}
+	kernel := p.sockets()*kernelBytes + limit/10
+	if limit < kernel+live {
+		return r.skipped("the container's limit is too low for any: see cgroup memory")
+	}
+	r.Needed = fmt.Sprintf("%s to %s", bytesText(live), bytesText(limit-kernel))
+	if set && uint64(h.MemoryLimit) <= limit-kernel && uint64(h.MemoryLimit) >= live {
+		return r
+	}
+	return r.worse(Warn, fmt.Sprintf("gateway -memory-limit %dMiB", (limit-kernel)>>20))
+}
+
+// hugePages warns of memory that grows by collapsing into huge pages.
+func hugePages(h Host) Result {
+	const dir = "sys/kernel/mm/transparent_hugepage/"
+	r := Result{
+		Check: "transparent huge pages", Status: OK, Needed: "madvise or never",
+		Why: "with always, khugepaged turns pages that Go gave back into huge ones again", Source: "go.dev/doc/gc-guide, Linux transparent huge pages",
+	}
+	text, err := h.text(dir + "enabled")
+	if err != nil {
+		return r.skipped(unreadable(dir+"enabled", err))
+	}
+	_, rest, _ := strings.Cut(text, "[")
+	r.Value, _, _ = strings.Cut(rest, "]")
+	if r.Value != "always" {
+		return r
+	}
+	if v, err := h.numbers(dir + "khugepaged/max_ptes_none"); err == nil && v[0] == 0 {
+		r.Value += ", but khugepaged leaves holes alone (max_ptes_none 0)"
+		return r
+	}
+	return r.worse(Warn, "echo madvise > /"+dir+"enabled")
+}
+
+// cpu judges a quota: loops are one a CPU, which a quota does not lower, and loops beyond it wait for each other.
+func cpu(h Host, p Plan) Result {
+	loops := p.Loops
+	if loops == 0 {
+		loops = h.CPUs
+	}
+	quota := h.cpuQuota()
+	r := Result{
+		Check: "CPU quota", Status: OK, Value: fmt.Sprintf("none, %d CPUs", h.CPUs), Needed: fmt.Sprintf("at least the %d loops", loops),
+		Why: "a loop that has used up the quota stands still until the next period, and everyone on it", Source: "kernel scheduler/sched-bwc.rst",
+	}
+	if quota == 0 {
+		return r
+	}
+	r.Value = fmt.Sprintf("%.1f of %d CPUs", quota, h.CPUs)
+	if quota >= float64(loops) {
+		return r
+	}
+	return r.worse(Warn, fmt.Sprintf("gateway -loops %d, or lift the quota (CPUQuota= in the unit, docker update --cpus)", max(1, int(quota))))
+}
+
+// clockSource warns of clocks that cost a system call, or microseconds, a look.
+func clockSource(h Host) Result {
+	const dir = "sys/devices/system/clocksource/clocksource0/"
+	r := Result{
+		Check: "clock source", Status: OK, Needed: "tsc, kvm-clock, hyperv_clocksource_tsc_page or arch_sys_counter",
+		Why: "the clock is read for each message; the others are read by a system call", Source: "man 7 vdso; kernel timers/timekeeping.rst",
+	}
+	text, err := h.text(dir + "current_clocksource")
+	if err != nil {
+		return r.skipped(unreadable(dir+"current_clocksource", err))
+	}
+	r.Value = text
+	if slices.Contains([]string{"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter"}, text) {
+		return r
+	}
+	better := "tsc"
+	available, _ := h.text(dir + "available_clocksource") // absent: say what would be better all the same
+	for _, name := range []string{"kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "tsc"} {
+		if slices.Contains(strings.Fields(available), name) {
+			better = name
+		}
+	}
+	return r.worse(Warn, fmt.Sprintf("echo %s > /%scurrent_clocksource", better, dir))
+}
+
+func clockSync(h Host) Result {
+	r := Result{
+		Check: "clock", Status: OK, Value: "kept right", Needed: "kept right by NTP",
+		Why: "tokens end by this clock, and notifications carry its time", Source: "man 2 adjtimex, STA_UNSYNC",
+	}
+	synced, err := h.ClockSynced()
+	switch {
+	case err != nil:
+		return r.skipped(err.Error())
+	case synced:
+		return r
+	}
+	r.Value = "nothing keeps it right"
+	return r.worse(Warn, "timedatectl set-ntp true (in a virtual machine the host may do it unseen: compare with another clock)")
+}
+
+// bytesText writes a number of bytes for people.
+func bytesText(n uint64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	default:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+}

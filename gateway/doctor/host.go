@@ -1,0 +1,106 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Host is what is examined. [ThisHost] is the machine that the program runs on; tests make others up.
+type Host struct {
+	FS          fs.FS // its root: proc/sys, proc/meminfo, sys/fs/cgroup, …
+	CPUs        int   // that the process may use
+	PageSize    int
+	MemoryLimit int64 // of Go, GOMEMLIMIT; math.MaxInt64 is none
+	FileLimit   func() (soft, hard uint64, err error)
+	ClockSynced func() (bool, error)
+}
+
+// ThisHost is the machine that the program runs on.
+func ThisHost() Host {
+	return Host{
+		FS: os.DirFS("/"), CPUs: runtime.NumCPU(), PageSize: os.Getpagesize(), MemoryLimit: debug.SetMemoryLimit(-1),
+		FileLimit:   fileLimit,
+		ClockSynced: clockSynced,
+	}
+}
+
+func fileLimit() (soft, hard uint64, err error) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 0, 0, os.NewSyscallError("getrlimit", err)
+	}
+	return lim.Cur, lim.Max, nil
+}
+
+// clockSynced asks the kernel whether something keeps its clock right. Reading needs no privilege.
+func clockSynced() (bool, error) {
+	var tx unix.Timex
+	state, err := unix.Adjtimex(&tx)
+	if err != nil {
+		return false, os.NewSyscallError("adjtimex", err)
+	}
+	return state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0, nil
+}
+
+// text is the content of a file, without the blanks around it.
+func (h Host) text(name string) (string, error) {
+	b, err := fs.ReadFile(h.FS, name)
+	return strings.TrimSpace(string(b)), err
+}
+
+// numbers are the fields of a file that consists of numbers.
+func (h Host) numbers(name string) ([]uint64, error) {
+	text, err := h.text(name)
+	if err != nil {
+		return nil, err
+	}
+	var out []uint64
+	for field := range strings.FieldsSeq(text) {
+		n, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out = append(out, n)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s is empty", name)
+	}
+	return out, nil
+}
+
+// sysctlFile is where a sysctl key lives.
+func sysctlFile(key string) string { return path.Join("proc/sys", strings.ReplaceAll(key, ".", "/")) }
+
+// meminfo is one line of /proc/meminfo in bytes.
+func (h Host) meminfo(name string) (uint64, error) {
+	text, err := h.text("proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		if key != name {
+			continue
+		}
+		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		return kib << 10, err
+	}
+	return 0, fmt.Errorf("/proc/meminfo has no %s", name)
+}
+
+// unreadable is why a file could not be read, for people.
+func unreadable(name string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "/" + name + " does not exist here"
+	}
+	return err.Error()
+}

@@ -1,0 +1,59 @@
+package doctor
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// Report is what -json writes. Fields may be added; a change of meaning makes Schema 2.
+type Report struct {
+	Schema      int      `json:"schema"`
+	Connections int      `json:"connections"`
+	Status      Status   `json:"status"` // the worst of all checks
+	Checks      []Result `json:"checks"`
+}
+
+// NewReport puts the results of a plan together.
+func NewReport(p Plan, results []Result) Report {
+	return Report{Schema: 1, Connections: p.Connections, Status: Worst(results), Checks: results}
+}
+
+// WriteJSON writes the report as one JSON object.
+func (r Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// WriteText writes one line a check, and under what is not well the command that helps.
+func (r Report) WriteText(w io.Writer) error {
+	width := 0
+	for _, c := range r.Checks {
+		width = max(width, len(c.Check))
+	}
+	bad := map[Status]int{}
+	for _, c := range r.Checks {
+		bad[c.Status]++
+		needed := ""
+		if c.Needed != "" {
+			needed = "; needed: " + c.Needed
+		}
+		fmt.Fprintf(w, "%-4s  %-*s  %s%s; why: %s [%s]\n", c.Status, width, c.Check, c.Value, needed, c.Why, c.Source)
+		if c.Fix != "" {
+			fmt.Fprintf(w, "      %-*s  > %s\n", width, "", c.Fix)
+		}
+	}
+	verdict := "this host holds them"
+	switch r.Status {
+	case Fail:
+		verdict = "this host does not hold them"
+	case Warn:
+		verdict = "this host holds them, not at its best"
+	case OK, Skip:
+	}
+	_, err := fmt.Fprintf(w, "\n%s connections: %s (%d failed, %d warnings, %d skipped of %d checks)\n",
+		grouped(uint64(r.Connections)), verdict, bad[Fail], bad[Warn], bad[Skip], len(r.Checks))
+	return err
+}

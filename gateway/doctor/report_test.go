@@ -1,0 +1,44 @@
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	h, files := bigHost()
+	set(files, "proc/sys/fs/nr_open", "1000")
+	report := NewReport(million(), Examine(h, million()))
+
+	var text bytes.Buffer
+	if err := report.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
+	// A line a check, one for the only fix, a blank and the verdict.
+	if want := len(report.Checks) + 3; len(lines) != want {
+		t.Errorf("%d lines, want %d:\n%s", len(lines), want, &text)
+	}
+	for _, want := range []string{"FAIL  fs.nr_open", "1000; needed: at least 1,001,024; why: ", "> sysctl -w fs.nr_open=1001024", "1,000,000 connections: this host does not hold them (1 failed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text has no %q:\n%s", want, &text)
+		}
+	}
+
+	var out bytes.Buffer
+	if err := report.WriteJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	var read Report
+	dec := json.NewDecoder(&out)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&read); err != nil {
+		t.Fatal(err)
+	}
+	if read.Schema != 1 || read.Status != Fail || read.Connections != 1_000_000 || len(read.Checks) != len(report.Checks) {
+		t.Errorf("read back %+v", read)
+	}
+}
