@@ -3,10 +3,11 @@ GO        ?= go
 GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME  ?= 60s
+CONNECTIONS ?= 1000000
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run setup test race client client-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables ci clean
+.PHONY: help build run setup test race client client-test proxy-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -33,9 +34,20 @@ client: setup ## build the TypeScript client, and the demo page that is made of 
 client-test: setup ## the client's tests: units, types, sizes, the real gateway, a real browser
 	cd protocol/client && npm test && npm run test:page && npm run test:contract && npm run test:e2e
 
-lint: ## run golangci-lint, and shellcheck on the scripts
+proxy-test: ## 5,000 clients through real nginx and HAProxy, TLS, two gateways; 90 s
+	./scripts/setup-proxies.sh
+	CARILLON_PROXY_TEST=1 $(GO) test -count 1 -v ./gateway/proxytest
+
+doctor: ## does this host hold CONNECTIONS (1000000)? what does it lack?
+	$(GO) run ./gateway doctor -connections $(CONNECTIONS)
+
+tune: ## set the kernel parameters for CONNECTIONS; scripts/tune-host.sh --undo puts the old ones back
+	./scripts/tune-host.sh --apply --connections $(CONNECTIONS)
+
+lint: ## run golangci-lint, shellcheck on the scripts, systemd-analyze on the unit
 	$(GO) run $(GOLANGCI) run $(PACKAGES)
 	./scripts/lint-scripts.sh
+	./scripts/check-service.sh
 
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	./scripts/fuzz.sh $(FUZZTIME)
