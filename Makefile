@@ -7,7 +7,7 @@ CONNECTIONS ?= 1000000
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run setup test race client client-test proxy-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
+.PHONY: help build run setup test race client client-test proxy-test observe-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,6 +27,10 @@ test: setup ## run all tests, race detector and loop ownership check on, the cli
 
 race: setup ## run all tests three times over, in shuffled order
 	$(GO) test -race -tags loopcheck -count 3 -shuffle on $(PACKAGES)
+
+observe-test: build ## a real Prometheus on a gateway in trouble: rules, dashboard, alerts that fire and resolve
+	./scripts/setup-observe.sh
+	CARILLON_OBSERVE_TEST=1 $(GO) test -count 1 -timeout 3m -v ./gateway/observetest
 
 client: setup ## build the TypeScript client, and the demo page that is made of it
 	cd protocol/client && npm run build && npm run build:page

@@ -3,6 +3,7 @@ package fanout
 import (
 	"errors"
 	"fmt"
+	"iter"
 )
 
 // Index is one loop's table of channels and their subscribers. C stands for a connection in whatever form the loop
@@ -133,12 +134,16 @@ func (ix *Index[C]) Subscribed(subs Subscriptions, name string) bool {
 	return id != 0 && ix.find(subs, id) != 0
 }
 
-// Each calls yield with the name of each channel on the list, the latest first.
-func (ix *Index[C]) Each(subs Subscriptions, yield func(name string)) {
-	for id := subs.first; id != 0; {
-		sub := ix.subs.at(id)
-		yield(ix.channels.at(sub.channel).name)
-		id = sub.next
+// Each gives the name of each channel on the list, the latest first. The list must not change meanwhile.
+func (ix *Index[C]) Each(subs Subscriptions) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for id := subs.first; id != 0; {
+			sub := ix.subs.at(id)
+			if !yield(ix.channels.at(sub.channel).name) {
+				return
+			}
+			id = sub.next
+		}
 	}
 }
 

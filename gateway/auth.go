@@ -14,21 +14,6 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// registerIdentity registers the flags that say who may connect and what they may hear.
-func registerIdentity(fs *flag.FlagSet, cfg *config) {
-	id, s := &cfg.identity, &cfg.server
-	fs.StringVar(&id.SecretFile, "jwt-secret", "", "file with the secret of HS256 tokens, 32 bytes or more: clients need a token then")
-	fs.StringVar(&id.PublicKeyFile, "jwt-public-key", "", "PEM file with the public key of RS256, ES256 or EdDSA tokens: clients need a token then")
-	fs.StringVar(&id.JWKSURL, "jwt-jwks", "", "URL of the key set of RS256, ES256 or EdDSA tokens, fetched again as keys rotate: clients need a token then")
-	fs.BoolVar(&id.InsecureJWKS, "jwt-jwks-insecure", false, "fetch the key set by plain http from beyond loopback: who can change it on its way makes every token")
-	fs.StringVar(&id.Audience, "jwt-audience", "", "claim aud that a token must have; without it a token that the same issuer made for another service is good here")
-	fs.StringVar(&id.Issuer, "jwt-issuer", "", "claim iss that a token must have")
-	fs.DurationVar(&id.Leeway, "jwt-leeway", 0, "how far the clocks of the issuer and of this host may differ")
-	fs.StringVar(&s.TokenSources.Cookie, "jwt-cookie", "", "cookie that may carry the token, beside Sec-WebSocket-Protocol and Authorization: as safe as the check of the origin")
-	fs.BoolVar(&s.TokenSources.Query, "jwt-query", false, "let ?token= carry the token: proxies write it into their logs")
-	fs.StringVar(&s.PersonalChannel, "personal-channel", "", "channel that each client is subscribed to unasked, as in user:{sub}, if its token allows it")
-}
-
 // authenticates reports whether clients are asked for a token.
 func (cfg *config) authenticates() bool {
 	return cfg.identity.SecretFile != "" || cfg.identity.PublicKeyFile != "" || cfg.identity.JWKSURL != ""
@@ -60,18 +45,16 @@ func (cfg *config) checkIdentity() error {
 	return nil
 }
 
-// addNetwork reads a network, or an address, which is a network of one.
-func addNetwork(list *[]netip.Prefix, v string) error {
+// parseNetwork reads a network, or an address, which is a network of one.
+func parseNetwork(v string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(v); err == nil && addr.Zone() == "" {
-		*list = append(*list, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
-		return nil
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(v)
 	if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
-		return errors.New("a network is written as in 10.0.0.0/8 or 2001:db8::/32, with no bits behind its length, no zone, and IPv4 as such")
+		return netip.Prefix{}, errors.New("a network is written as in 10.0.0.0/8 or 2001:db8::/32, with no bits behind its length, no zone, and IPv4 as such")
 	}
-	*list = append(*list, prefix)
-	return nil
+	return prefix, nil
 }
 
 // token makes a token for development: in production the application that knows its users makes them.

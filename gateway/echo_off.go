@@ -2,10 +2,4 @@
 
 package main
 
-import (
-	"flag"
-
-	"github.com/carillon-ws/carillon/gateway/server"
-)
-
-func echoFlag(*flag.FlagSet, *server.Config) {}
+func echoGroup(*config) []flagGroup { return nil }

@@ -2,17 +2,9 @@
 
 package main
 
-import (
-	"flag"
-
-	"github.com/carillon-ws/carillon/gateway/server"
-)
-
-func init() {
-	flagGroups = append(flagGroups, flagGroup{"Conformance", []string{"echo"}})
-}
-
-// echoFlag registers -echo, which the shipped binary does not have.
-func echoFlag(fs *flag.FlagSet, cfg *server.Config) {
-	fs.BoolVar(&cfg.Echo, "echo", false, "send every message back instead of carrying it out, for suites that judge echo servers")
+// echoGroup is a part of the flag table that the shipped binary does not have.
+func echoGroup(cfg *config) []flagGroup {
+	return []flagGroup{{"Conformance", []flagRow{
+		{name: "echo", bind: yes(&cfg.server.Echo), trades: "send every message back instead of carrying it out, for suites that judge echo servers"},
+	}}}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -19,15 +18,17 @@ const logPatience = time.Second
 // Safe for concurrent use.
 type logWriter struct {
 	w       io.Writer
+	notice  func(dropped uint64) []byte // the line that says so
 	lines   chan []byte
-	dropped atomic.Uint64
+	dropped atomic.Uint64 // since the last notice
+	total   atomic.Uint64
 	closing chan struct{}
 	written chan struct{} // closed when everything is
 }
 
 // newLogWriter writes to w from a goroutine of its own, which close ends.
-func newLogWriter(w io.Writer) *logWriter {
-	l := &logWriter{w: w, lines: make(chan []byte, logQueue), closing: make(chan struct{}), written: make(chan struct{})}
+func newLogWriter(w io.Writer, notice func(dropped uint64) []byte) *logWriter {
+	l := &logWriter{w: w, notice: notice, lines: make(chan []byte, logQueue), closing: make(chan struct{}), written: make(chan struct{})}
 	go l.run()
 	return l
 }
@@ -49,7 +50,7 @@ func (l *logWriter) run() {
 
 func (l *logWriter) write(line []byte) {
 	if n := l.dropped.Swap(0); n > 0 {
-		fmt.Fprintf(l.w, "level=WARN msg=\"log lines dropped: standard error is not read fast enough\" lines=%d\n", n)
+		_, _ = l.w.Write(l.notice(n))
 	}
 	_, _ = l.w.Write(line) // there is nowhere left to say it
 }
@@ -60,6 +61,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 	case l.lines <- bytes.Clone(line):
 	default:
 		l.dropped.Add(1)
+		l.total.Add(1)
 	}
 	return len(line), nil
 }

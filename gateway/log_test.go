@@ -13,7 +13,7 @@ import (
 func TestLogWriterNeverBlocks(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
-	log := newLogWriter(w)
+	log := newLogWriter(w, noticeOf(newHandler(true)))
 	for i := range 3 * logQueue { // nobody reads
 		fmt.Fprintf(log, "line %d\n", i)
 	}

@@ -2,11 +2,14 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"regexp"
-	"slices"
+	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write the README's tables of flags")
 
 func flagNames(fs *flag.FlagSet) []string {
 	var names []string
@@ -14,28 +17,52 @@ func flagNames(fs *flag.FlagSet) []string {
 	return names
 }
 
-// TestReadmeFlags keeps the front door true: the README's table has every flag, with its default, and no other.
+var (
+	flagsMark = regexp.MustCompile(`(?ms)^<!-- tables of flags -->\n.*?^<!-- end of the tables of flags -->\n`)
+	flagWord  = regexp.MustCompile(`(^|[ (])(-[a-z][a-z0-9-]+)`)
+)
+
+// TestReadmeFlags keeps the front door true: the README's tables are made of the flag table.
 func TestReadmeFlags(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../README.md")
+	const path = "../README.md"
+	readme, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var documented []string
-	fs := newFlagSet(&config{})
-	for _, row := range regexp.MustCompile("(?m)^\\| `-([a-z-]+)` \\|[ ]?([^|]*) \\|").FindAllStringSubmatch(string(readme), -1) {
-		documented = append(documented, row[1])
-		f := fs.Lookup(row[1])
-		if f == nil {
-			t.Errorf("README documents -%s, which does not exist", row[1])
-			continue
-		}
-		if want := "`" + f.DefValue + "`"; hasDefault(f) && row[2] != want {
-			t.Errorf("README says that -%s defaults to %s, it is %s", row[1], row[2], want)
+	if n := len(flagsMark.FindAllString(string(readme), -1)); n != 1 {
+		t.Fatalf("%s has %d marks for the tables of flags, want 1", path, n)
+	}
+	want := flagsMark.ReplaceAllLiteralString(string(readme),
+		"<!-- tables of flags -->\n"+flagsTables()+"\n<!-- end of the tables of flags -->\n")
+	if want == string(readme) {
+		return
+	}
+	if !*update {
+		t.Fatalf("%s does not list the flags as they are: go test ./gateway -run ReadmeFlags -update", path)
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flagsTables() string {
+	cfg := &config{}
+	fs := newFlagSet(cfg)
+	var out strings.Builder
+	for _, group := range flagTable(cfg) {
+		fmt.Fprintf(&out, "\n| %s | environment | default | what it trades |\n|---|---|---|---|\n", group.title)
+		for _, row := range group.rows {
+			value := row.shownDefault(fs)
+			if value != "" && row.unset == "" {
+				value = "`" + value + "`"
+			}
+			variable := ""
+			if !row.once {
+				variable = "`" + envName(row.name) + "`"
+			}
+			fmt.Fprintf(&out, "| `-%s` | %s | %s | %s |\n", row.name, variable, value, flagWord.ReplaceAllString(row.trades, "$1`$2`"))
 		}
 	}
-	slices.Sort(documented)
-	if want := flagNames(fs); !slices.Equal(documented, want) {
-		t.Errorf("README documents %v, the flags are %v", documented, want)
-	}
+	return out.String()
 }

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
@@ -25,7 +23,7 @@ const demoChannel = "user:123"
 // gateway is the program, wired: server, feeder, Redis source and admin listener.
 type gateway struct {
 	cfg      *config
-	log      *slog.Logger
+	log      *logger
 	server   *server.Server
 	feeder   *fanout.Feeder
 	redis    *fanout.RedisSource
@@ -36,19 +34,18 @@ type gateway struct {
 
 // serve runs the gateway until ctx ends.
 func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
-	level, err := parseLevel(cfg.logLevel)
+	log, err := newLogger(cfg, stderr)
 	if err != nil {
 		return err
 	}
-	lines := newLogWriter(stderr)
-	defer lines.close()
-	log := slog.New(slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level}))
-	warnOfHost(cfg, log)
+	defer log.lines.close()
+	warnOfHost(cfg, log.Logger)
 	g, err := wire(cfg, log)
 	if err != nil {
 		return err
 	}
 	defer g.close()
+	g.sayHow()
 
 	tuneRuntime(cfg, len(g.server.Loops()))
 	parts := newGroup(ctx)
@@ -67,7 +64,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	parts.run(func(ctx context.Context) error {
 		select {
 		case <-g.server.Ready():
-			g.greet(lines)
+			g.greet()
 		case <-ctx.Done():
 		}
 		<-ctx.Done()
@@ -92,7 +89,7 @@ func tuneRuntime(cfg *config, loops int) {
 }
 
 // wire makes the parts; what needs a port has it afterwards.
-func wire(cfg *config, log *slog.Logger) (*gateway, error) {
+func wire(cfg *config, log *logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
 	if err := g.wire(); err != nil {
 		g.close()
@@ -110,7 +107,7 @@ func (g *gateway) wire() (err error) {
 		}
 		url = g.embedded.URL()
 	}
-	if g.redis, err = fanout.NewRedisSource(fanout.RedisConfig{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log}); err != nil {
+	if g.redis, err = fanout.NewRedisSource(fanout.RedisConfig{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
 		return usagef("-redis: %w", err)
 	}
 	// The server is made with the admin listener's address, which the demo page's visitors are told.
@@ -119,14 +116,14 @@ func (g *gateway) wire() (err error) {
 		cfg.server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
 	}
 	if cfg.authenticates() {
-		cfg.identity.Log = log
+		cfg.identity.Log = log.Logger
 		if g.verifier, err = identity.New(cfg.identity); err != nil {
 			return usagef("%w", err)
 		}
 		cfg.server.Verifier = g.verifier
 	}
 	cfg.server.Interest = fanout.NewInterest()
-	cfg.server.Log = log
+	cfg.server.Log = log.Logger
 	if g.server, err = server.New(cfg.server); err != nil {
 		return err
 	}
@@ -149,13 +146,14 @@ func (g *gateway) wire() (err error) {
 		Publish: func(ctx context.Context, channel, data string) (int64, error) {
 			return g.redis.Publish(ctx, protocol.RedisChannel(channel), data)
 		},
-		Kick:  g.server.Kick,
-		Ready: g.ready,
-		Live:  g.server.Live,
-
-		PauseRedis: pauseRedis,
-
-		Log: log,
+		Kick:        g.server.Kick,
+		Connections: g.server.Connections,
+		Ready:       g.ready,
+		Live:        g.server.Live,
+		PauseRedis:  pauseRedis,
+		LogLevel:    log.level,
+		LogDropped:  log.lines.total.Load,
+		Log:         log.Logger,
 	})
 	return err
 }
@@ -212,49 +210,4 @@ func (g *gateway) demo(ctx context.Context) error {
 			}
 		}
 	}
-}
-
-// greet says what listens where, and what to try next.
-func (g *gateway) greet(w io.Writer) {
-	admin := "http://" + g.admin.Addr()
-	redis := g.redis.String()
-	if g.embedded != nil {
-		redis = "embedded at " + g.embedded.Addr() + " (for trying out: nothing survives a restart)"
-	}
-	auth := "none, so loopback only"
-	switch {
-	case g.verifier != nil:
-		auth = "a token for each client (gateway token -h makes one to try)"
-	case g.cfg.insecure:
-		auth = "none (-insecure): anyone who reaches the port hears any channel"
-	}
-	fmt.Fprintf(w, `
-  carillon %s
-
-    clients   ws://%s/ws   (%d loops, at most %d connections)
-    admin     %s/
-    redis     %s
-    auth      %s
-
-  Try next
-    open      %s/
-    publish   %s
-    load      go run ./bench -connections 10000
-
-`, version(), g.server.Addr(), len(g.server.Loops()), g.server.MaxConnections(), admin, redis, auth, admin, g.publishLine())
-}
-
-// publishLine is a command that adds one notification to the demo page.
-func (g *gateway) publishLine() string {
-	if g.embedded == nil {
-		return "redis-cli -u " + g.redis.String() + " PUBLISH notifications:" + demoChannel + " hello"
-	}
-	_, port, _ := strings.Cut(g.embedded.Addr(), ":")
-	return "redis-cli -p " + port + " PUBLISH notifications:" + demoChannel + " hello"
-}
-
-func parseLevel(v string) (slog.Level, error) {
-	var level slog.Level
-	err := level.UnmarshalText([]byte(v))
-	return level, err
 }

@@ -22,13 +22,17 @@ type Config struct {
 	Token string // asked of whoever uses a guarded route; empty: none, and off loopback no such route
 	Info  Info
 
-	Server  func() server.Stats
-	Feeder  func() fanout.FeederStats
-	Redis   func() fanout.RedisStats
-	Publish func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
-	Kick    func(context.Context, server.Kick) (ended int, err error)
-	Ready   func() []Check
-	Live    func() error
+	Server      func() server.Stats
+	Feeder      func() fanout.FeederStats
+	Redis       func() fanout.RedisStats
+	Publish     func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
+	Kick        func(context.Context, server.Kick) (ended int, err error)
+	Connections func(context.Context, server.ConnectionQuery) (server.ConnectionList, error)
+	Ready       func() []Check
+	Live        func() error
+
+	LogLevel   *slog.LevelVar // what is logged; POST /log-level changes it
+	LogDropped func() uint64  // lines that were not written
 
 	// PauseRedis cuts Redis off for a time, to show what that does: for a demo with a Redis of its own, else nil.
 	PauseRedis func(time.Duration) error

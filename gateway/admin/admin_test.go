@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -28,8 +29,13 @@ func testConfig() Config {
 		Redis:   func() fanout.RedisStats { return fanout.RedisStats{Up: true} },
 		Publish: func(context.Context, string, string) (int64, error) { return 1, nil },
 		Kick:    func(context.Context, server.Kick) (int, error) { return 1, nil },
-		Ready:   func() []Check { return nil },
-		Live:    func() error { return nil },
+		Connections: func(context.Context, server.ConnectionQuery) (server.ConnectionList, error) {
+			return server.ConnectionList{}, nil
+		},
+		LogLevel:   new(slog.LevelVar),
+		LogDropped: func() uint64 { return 0 },
+		Ready:      func() []Check { return nil },
+		Live:       func() error { return nil },
 	}
 }
 
@@ -143,6 +149,13 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/readyz", 200},
 		{"GET", "/info", 200},
 		{"GET", "/stats", 200},
+		{"GET", "/ops", 200},
+		{"GET", "/ops.css", 200},
+		{"GET", "/ops.js", 200},
+		{"GET", "/loops", 200},
+		{"GET", "/connections", 200},
+		{"GET", "/log-level", 200},
+		{"POST", "/log-level", 400},
 		{"GET", "/debug/pprof/", 200},
 		{"GET", "/debug/pprof/heap", 200},
 		{"GET", "/debug/pprof/goroutine?debug=1", 200},
@@ -160,6 +173,9 @@ func TestRoutes(t *testing.T) {
 		{"PUT", "/publish/user:1", 405},
 		{"POST", "/", 405},
 		{"POST", "/info", 405},
+		{"POST", "/connections", 405},
+		{"PUT", "/log-level", 405},
+		{"GET", "/ops/index.html", 404},
 		{"POST", "/metrics", 405},
 		{"DELETE", "/readyz", 405},
 	}

@@ -33,10 +33,13 @@ type labelledMetric struct {
 	value func(*server.LoopStats) map[string]uint64
 }
 
-// latencyMetric is the latency histogram in one unit.
-type latencyMetric struct {
-	desc *prometheus.Desc
-	unit float64 // in nanoseconds
+// histogramMetric is a histogram over all loops.
+type histogramMetric struct {
+	desc   *prometheus.Desc
+	scale  *server.Scale
+	unit   float64 // raw units of the scale in one unit of the metric
+	native bool    // has native buckets beside the classic ones
+	value  func(*server.LoopStats) *server.Histogram
 }
 
 var buildInfo = desc("carillon_build_info", "Which build this is; always 1.", "version", "goversion")
@@ -129,6 +132,14 @@ var scalars = []scalarMetric{
 		func(s *snapshot) float64 { return truth(s.redis.Up) },
 	},
 	{
+		desc("redis_down_seconds", "For how long the link to Redis has been down; 0 while it is up."), gauge,
+		func(s *snapshot) float64 { return s.downFor().Seconds() },
+	},
+	{
+		desc("redis_embedded", "1 while the gateway runs a Redis of its own, which is for trying out."), gauge,
+		func(s *snapshot) float64 { return truth(s.embedded) },
+	},
+	{
 		desc("redis_pubsub_messages_total", "Messages received from Redis."), counter,
 		func(s *snapshot) float64 { return float64(s.redis.Messages) },
 	},
@@ -164,6 +175,10 @@ var scalars = []scalarMetric{
 		desc("publications_replaced_bytes_total", "Bytes of publications that were not UTF-8 and went out as U+FFFD."), counter,
 		func(s *snapshot) float64 { return float64(s.feeder.Replaced) },
 	},
+	{
+		desc("log_lines_dropped_total", "Log lines that were not written: standard error was not read fast enough."), counter,
+		func(s *snapshot) float64 { return float64(s.logDropped) },
+	},
 }
 
 var perLoop = []loopMetric{
@@ -182,6 +197,18 @@ var perLoop = []loopMetric{
 	{
 		desc("loop_slices_total", "Pieces that batches were sent in.", "loop"), counter,
 		func(lp *server.LoopStats) float64 { return float64(lp.Slices) },
+	},
+	{
+		desc("loop_busy_seconds_total", "Time spent on sending and on timers; reading from sockets is not in it.", "loop"), counter,
+		func(lp *server.LoopStats) float64 { return float64(lp.BusyNs) / 1e9 },
+	},
+	{
+		desc("loop_stall_seconds", "The longest time in the last 30 to 60 s that the loop did not look at its sockets.", "loop"), gauge,
+		func(lp *server.LoopStats) float64 { return float64(lp.StallNs) / 1e9 },
+	},
+	{
+		desc("loop_mailbox_bytes", "Bytes that wait to be sent by the loop.", "loop"), gauge,
+		func(lp *server.LoopStats) float64 { return float64(lp.MailboxBytes) },
 	},
 }
 
@@ -204,9 +231,23 @@ var labelled = []labelledMetric{
 	},
 }
 
-var latencies = []latencyMetric{
-	{desc("ws_message_latency_ms", "From Redis to the last write of a publication on a loop; see ws_message_latency_seconds."), 1e6},
-	{desc("ws_message_latency_seconds", "From Redis to the last write of a publication on a loop."), 1e9},
+var histograms = []histogramMetric{
+	{
+		desc("ws_message_latency_ms", "From Redis to the last write of a publication on a loop; see ws_message_latency_seconds."),
+		&server.TimeScale, 1e6, false, func(lp *server.LoopStats) *server.Histogram { return &lp.Latency },
+	},
+	{
+		desc("ws_message_latency_seconds", "From Redis to the last write of a publication on a loop."),
+		&server.TimeScale, 1e9, true, func(lp *server.LoopStats) *server.Histogram { return &lp.Latency },
+	},
+	{
+		desc("ws_fanout_width", "Connections that a publication went to; it counts once on each loop that has some."),
+		&server.WidthScale, 1, true, func(lp *server.LoopStats) *server.Histogram { return &lp.Width },
+	},
+	{
+		desc("loop_turn_duration_seconds", "From the first write of a batch to its last."),
+		&server.TimeScale, 1e9, true, func(lp *server.LoopStats) *server.Histogram { return &lp.Turn },
+	},
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

@@ -5,8 +5,12 @@
 //	GET  /metrics              Prometheus                                            open
 //	GET  /livez /readyz        probes; ?verbose lists the checks                     open
 //	GET  /                     the demo page: a bell, a publish form, live numbers   guarded
+//	GET  /ops                  the operator page: connections, rates, loops, slow ones    guarded
 //	GET  /info                 what runs here, as JSON                               guarded
-//	GET  /stats                a few numbers for the page, as JSON                   guarded
+//	GET  /stats                numbers for the pages, as JSON                        guarded
+//	GET  /loops                each loop's numbers, as JSON                          guarded
+//	GET  /connections          ?user= ?channel= ?backlogged ?limit=, as JSON         guarded
+//	GET  /log-level            what is logged; POST changes it                       guarded
 //	POST /publish/{channel}    the body is the data                                  guarded
 //	POST /demo/redis           in a demo: {"pause":ms} cuts the embedded Redis off      guarded
 //	GET  /debug/pprof/         profiles                                              guarded

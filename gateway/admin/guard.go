@@ -71,7 +71,7 @@ func (g *guard) check(r *http.Request) refusal {
 	if !safe && !sameOrigin(r) {
 		return refusal{http.StatusForbidden, "a page of another origin may not do this"}
 	}
-	free := g.token == "" || safe && isAsset(r.URL.Path)
+	free := g.token == "" || safe && (isAsset(r.URL.Path) || opsAssets[r.URL.Path] != "")
 	if !free && !g.hasToken(r) {
 		return refusal{http.StatusUnauthorized, "the admin token is needed: Authorization: Bearer …, or for the page /?token=…"}
 	}
@@ -83,13 +83,13 @@ func isOpen(path string) bool {
 	return path == "/metrics" || path == "/livez" || path == "/readyz"
 }
 
-// hasToken compares in constant time. Only the page itself takes its token from the query: a browser cannot send a
-// header for it, and the page's own requests do.
+// hasToken compares in constant time. Only the pages themselves take their token from the query: a browser cannot send
+// a header for them, and their own requests do.
 func (g *guard) hasToken(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		token = ""
-		if r.URL.Path == "/" {
+		if r.URL.Path == "/" || r.URL.Path == opsPath {
 			token = r.URL.Query().Get("token")
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/server"
 )
 
 func TestReadyz(t *testing.T) {
@@ -98,7 +99,23 @@ func TestStats(t *testing.T) {
 	if err := json.Unmarshal([]byte(do(t, "GET", url+"/stats", "").body), &got); err != nil {
 		t.Fatal(err)
 	}
-	if want := (numbers{Connections: 13, Subscriptions: 5, Deliveries: 61, Publications: 70}); got != want {
-		t.Errorf("/stats = %+v, want %+v", got, want)
+	if got.Connections != 13 || got.Subscriptions != 5 || got.Deliveries != 61 || got.Publications != 70 || got.RedisUp ||
+		got.Closed["peer"] != 5 || got.Backlogged != 1 || got.Limit != 1000 || !got.Draining {
+		t.Errorf("/stats = %+v", got)
+	}
+	if n := len(got.Latency); n != len(server.TimeScale.Bounds)+1 || got.Latency[2] != (bucket{0.0005, 2}) || got.Latency[n-1] != (bucket{0, 1}) {
+		t.Errorf("latency %+v", got.Latency)
+	}
+}
+
+func TestLoops(t *testing.T) {
+	t.Parallel()
+	_, url := start(t, busy())
+	var got []loopNumbers
+	if err := json.Unmarshal([]byte(do(t, "GET", url+"/loops", "").body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].BusySeconds != 1.5 || got[0].StallSeconds != 0.25 || got[0].MailboxBytes != 77 || got[1].Connections != 10 || got[1].Loop != 1 {
+		t.Errorf("/loops = %+v", got)
 	}
 }

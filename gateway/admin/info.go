@@ -39,22 +39,3 @@ func (i Info) seenFrom(hostport string) Info {
 	i.URL = u.String()
 	return i
 }
-
-// numbers is what the page shows; everything else is in /metrics.
-type numbers struct {
-	Connections   int64  `json:"connections"`
-	Subscriptions int64  `json:"subscriptions"`
-	Deliveries    uint64 `json:"deliveries"`
-	Publications  uint64 `json:"publications"`
-	RedisUp       bool   `json:"redisUp"`
-}
-
-func (a *Admin) stats(w http.ResponseWriter, _ *http.Request) {
-	n := numbers{Publications: a.cfg.Feeder().Publications, RedisUp: a.cfg.Redis().Up}
-	for _, lp := range a.cfg.Server().Loops {
-		n.Connections += lp.Connections
-		n.Subscriptions += lp.Subscriptions
-		n.Deliveries += lp.Deliveries
-	}
-	answerJSON(w, n)
-}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,18 +20,38 @@ type snapshot struct {
 	server server.Stats
 	feeder fanout.FeederStats
 	redis  fanout.RedisStats
+	at     time.Time
+
+	embedded   bool
+	logDropped uint64
+}
+
+// downFor is how long the link to Redis has been down; 0 while it is up.
+func (s *snapshot) downFor() time.Duration {
+	if s.redis.Up || s.redis.LostAt.IsZero() {
+		return 0
+	}
+	return s.at.Sub(s.redis.LostAt)
+}
+
+func (cfg *Config) snapshot() *snapshot {
+	return &snapshot{cfg.Server(), cfg.Feeder(), cfg.Redis(), time.Now(), cfg.Info.RedisEmbedded, cfg.LogDropped()}
 }
 
 // newMetrics returns the handler of /metrics, with a registry of its own. OpenMetrics is left off: there a counter's
 // family is its name without _total, and redis_pubsub_messages would exist twice.
 func newMetrics(cfg *Config) http.Handler {
+	return promhttp.HandlerFor(newRegistry(cfg), promhttp.HandlerOpts{})
+}
+
+func newRegistry(cfg *Config) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&collector{cfg: cfg},
 	)
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return registry
 }
 
 // collector reads the gateway's own counters when it is asked, so that counting costs the loops nothing beyond their
@@ -50,17 +71,17 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for i := range labelled {
 		descs <- labelled[i].desc
 	}
-	for i := range latencies {
-		descs <- latencies[i].desc
+	for i := range histograms {
+		descs <- histograms[i].desc
 	}
 }
 
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
-	s := snapshot{c.cfg.Server(), c.cfg.Feeder(), c.cfg.Redis()}
+	s := c.cfg.snapshot()
 	metrics <- prometheus.MustNewConstMetric(buildInfo, prometheus.GaugeValue, 1, c.cfg.Info.Version, runtime.Version())
 	for i := range scalars {
 		m := &scalars[i]
-		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s))
+		metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(s))
 	}
 	for i := range perLoop {
 		m := &perLoop[i]
@@ -69,11 +90,10 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		}
 	}
 	for i := range labelled {
-		labelled[i].collect(&s, metrics)
+		labelled[i].collect(s, metrics)
 	}
-	count, sumNs, buckets := latency(s.server.Loops)
-	for _, m := range latencies {
-		metrics <- prometheus.MustNewConstHistogram(m.desc, count, sumNs/m.unit, byBound(m.unit, buckets))
+	for i := range histograms {
+		metrics <- histograms[i].metric(s)
 	}
 }
 
@@ -90,30 +110,6 @@ func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) 
 	for label, n := range total {
 		metrics <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(n), label)
 	}
-}
-
-// latency adds the loops' histograms up; buckets are cumulative, in the order of server.LatencyBounds.
-func latency(loops []server.LoopStats) (count uint64, sumNs float64, buckets [len(server.LatencyBounds)]uint64) {
-	for bucket := range server.LatencyBounds {
-		for i := range loops {
-			count += loops[i].Latency.Buckets[bucket]
-		}
-		buckets[bucket] = count
-	}
-	for i := range loops {
-		count += loops[i].Latency.Buckets[len(server.LatencyBounds)]
-		sumNs += float64(loops[i].Latency.SumNs)
-	}
-	return count, sumNs, buckets
-}
-
-// byBound returns the buckets by their upper bound, in units of so many nanoseconds.
-func byBound(unit float64, buckets [len(server.LatencyBounds)]uint64) map[float64]uint64 {
-	out := make(map[float64]uint64, len(buckets))
-	for i, n := range buckets {
-		out[float64(server.LatencyBounds[i])/unit] = n
-	}
-	return out
 }
 
 // The reasons and codes that are known beforehand.

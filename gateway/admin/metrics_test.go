@@ -1,12 +1,19 @@
 package admin
 
 import (
+	"errors"
+	"io"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/server"
@@ -27,14 +34,21 @@ func busy() Config {
 			Refused: map[string]uint64{"bad_origin": 1}, Closed: map[string]uint64{"peer": 4, "novel": 1},
 			Errors: map[string]uint64{"bad_json": 2}, Dropped: map[string]uint64{"slow": 3},
 		}
-		first.Latency.Buckets[0], first.Latency.Buckets[2], first.Latency.SumNs = 1, 2, 1_600_000
+		first.MailboxBytes, first.BusyNs, first.StallNs = 77, 1_500_000_000, 250_000_000
+		first.Latency = server.Histogram{Zero: 1, Native: map[int]int64{-100: 2}, Sum: 1_600_000}
+		first.Latency.Classic[0], first.Latency.Classic[2] = 1, 2
+		first.Width = server.Histogram{Native: map[int]int64{0: 1, 27: 2}, Sum: 21}
+		first.Width.Classic[0], first.Width.Classic[3] = 1, 2
 		second := server.LoopStats{Connections: 10, Deliveries: 1, Closed: map[string]uint64{"peer": 1}}
-		second.Latency.Buckets[len(server.LatencyBounds)], second.Latency.SumNs = 1, 12_000_000_000
+		second.Latency = server.Histogram{Native: map[int]int64{-100: 1, 29: 1}, Sum: 12_000_000_000}
+		second.Latency.Classic[0], second.Latency.Classic[len(second.Latency.Classic)-1] = 1, 1
 		return server.Stats{Loops: []server.LoopStats{first, second}, MaxConnections: 1000, Draining: true, Restarts: 2}
 	}
 	cfg.Feeder = func() fanout.FeederStats {
 		return fanout.FeederStats{Publications: 70, Unheard: 6, Foreign: 5, Replaced: 4, Gaps: 3}
 	}
+	cfg.Info.RedisEmbedded = true
+	cfg.LogDropped = func() uint64 { return 9 }
 	cfg.Redis = func() fanout.RedisStats {
 		return fanout.RedisStats{Messages: 70, Bytes: 7000, Reconnects: 2, Up: true}
 	}
@@ -50,10 +64,14 @@ func TestMetricsOfABusyGateway(t *testing.T) {
 		"# TYPE ws_messages_sent_total counter", "ws_messages_sent_total 61",
 		"# TYPE redis_pubsub_messages untyped", "redis_pubsub_messages 70",
 		"# TYPE ws_message_latency_ms histogram",
-		`ws_message_latency_ms_bucket{le="0.1"} 1`, `ws_message_latency_ms_bucket{le="0.25"} 1`,
-		`ws_message_latency_ms_bucket{le="0.5"} 3`, `ws_message_latency_ms_bucket{le="10000"} 3`,
-		`ws_message_latency_ms_bucket{le="+Inf"} 4`, "ws_message_latency_ms_sum 12001.6", "ws_message_latency_ms_count 4",
-		`ws_message_latency_seconds_bucket{le="0.0005"} 3`, "ws_message_latency_seconds_sum 12.0016",
+		`ws_message_latency_ms_bucket{le="0.1"} 2`, `ws_message_latency_ms_bucket{le="0.25"} 2`,
+		`ws_message_latency_ms_bucket{le="0.5"} 4`, `ws_message_latency_ms_bucket{le="10000"} 4`,
+		`ws_message_latency_ms_bucket{le="+Inf"} 5`, "ws_message_latency_ms_sum 12001.6", "ws_message_latency_ms_count 5",
+		`ws_message_latency_seconds_bucket{le="0.0005"} 4`, "ws_message_latency_seconds_sum 12.0016",
+		`ws_fanout_width_bucket{le="1"} 1`, `ws_fanout_width_bucket{le="10"} 3`, "ws_fanout_width_sum 21",
+		"loop_turn_duration_seconds_count 0",
+		`loop_busy_seconds_total{loop="0"} 1.5`, `loop_stall_seconds{loop="0"} 0.25`, `loop_mailbox_bytes{loop="0"} 77`,
+		"redis_down_seconds 0", "redis_embedded 1", "log_lines_dropped_total 9",
 		`ws_connections_active{loop="0"} 3`, `ws_connections_active{loop="1"} 10`,
 		"ws_connections_opened_total 8", "ws_sockets_accepted_total 9", "ws_sockets_active 4", "ws_connections_limit 1000",
 		`ws_connections_closed_total{reason="peer"} 5`, `ws_connections_closed_total{reason="novel"} 1`,
@@ -106,5 +124,61 @@ func TestMetricsPassPromlint(t *testing.T) {
 		if !slices.Contains(seedNames, p.Metric) {
 			t.Errorf("promlint: %s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// By protobuf, in which a Prometheus that keeps native histograms asks, both forms are there and agree.
+func TestNativeHistograms(t *testing.T) {
+	t.Parallel()
+	_, url := start(t, busy())
+	got := do(t, "GET", url+"/metrics", "", header("Accept", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"))
+	families := map[string]*dto.MetricFamily{}
+	decoder := expfmt.NewDecoder(strings.NewReader(got.body), expfmt.ResponseFormat(got.header))
+	for {
+		var family dto.MetricFamily
+		if err := decoder.Decode(&family); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		families[family.GetName()] = &family
+	}
+	for name, want := range map[string]struct {
+		count, zero uint64
+		deltas      []int64
+	}{
+		"ws_message_latency_seconds": {5, 1, []int64{3, -2}},
+		"ws_fanout_width":            {3, 0, []int64{1, 1}},
+		"loop_turn_duration_seconds": {0, 0, nil},
+	} {
+		family := families[name]
+		if family == nil {
+			t.Errorf("no %s among %d families", name, len(families))
+			continue
+		}
+		h := family.GetMetric()[0].GetHistogram()
+		if h.GetSampleCount() != want.count || h.GetZeroCount() != want.zero || !slices.Equal(h.GetPositiveDelta(), want.deltas) {
+			t.Errorf("%s = %v, want %+v", name, h, want)
+		}
+		if h.GetSchema() != server.NativeSchema || len(h.GetBucket()) != len(server.TimeScale.Bounds) || h.GetZeroThreshold() == 0 && len(h.GetPositiveSpan()) == 0 {
+			t.Errorf("%s lacks one of its forms: %v", name, h)
+		}
+	}
+	if h := families["ws_message_latency_ms"].GetMetric()[0].GetHistogram(); h.Schema != nil {
+		t.Errorf("ws_message_latency_ms has native buckets: %v", h)
+	}
+}
+
+func TestRedisDownSeconds(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig()
+	cfg.Redis = func() fanout.RedisStats { return fanout.RedisStats{LostAt: time.Now().Add(-time.Hour)} }
+	_, url := start(t, cfg)
+	m := regexp.MustCompile(`(?m)^redis_down_seconds (\S+)$`).FindStringSubmatch(do(t, "GET", url+"/metrics", "").body)
+	if m == nil {
+		t.Fatal("no redis_down_seconds")
+	}
+	if s, err := strconv.ParseFloat(m[1], 64); err != nil || s < 3600 || s > 3700 {
+		t.Errorf("redis_down_seconds = %s, want an hour", m[1])
 	}
 }

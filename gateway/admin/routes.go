@@ -15,6 +15,10 @@ func (a *Admin) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.HandleFunc("GET /info", a.info)
 	mux.HandleFunc("GET /stats", a.stats)
+	mux.HandleFunc("GET /loops", a.loops)
+	mux.HandleFunc("GET /connections", a.connections)
+	mux.HandleFunc("GET /log-level", a.logLevel)
+	mux.HandleFunc("POST /log-level", a.setLogLevel)
 	mux.HandleFunc("POST /disconnect", a.disconnect)
 	mux.HandleFunc("GET /debug/pprof/", profiling(pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", profiling(pprof.Cmdline))
@@ -26,6 +30,7 @@ func (a *Admin) routes() http.Handler {
 		mux.HandleFunc("POST /demo/redis", a.pauseRedis)
 	}
 	a.pageRoutes(mux)
+	a.opsRoutes(mux)
 	return a.publishBefore(mux)
 }
 

@@ -45,6 +45,7 @@ func StartCommand(tb testing.TB, path string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{tb: tb, cmd: exec.Command(path, args...), exited: make(chan struct{}), changed: make(chan struct{}, 1)}
 	p.cmd.Stderr = p
+	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // the greeting is for people
 	// No gateway outlives a test binary that is killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)

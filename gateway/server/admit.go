@@ -20,7 +20,8 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	}
 	c := lp.conns.take()
 	c.gc, c.fd, c.key = gc, int32(gc.Fd()), keys.Add(1)
-	c.state, c.seen = stateOpening, lp.now()
+	c.state, c.since = stateOpening, lp.now()
+	c.seen = c.since
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
@@ -129,6 +130,7 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 // Runs on the loop.
 func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
 	lp.countRefusal(r)
+	lp.event(c, "refused", r.Reason)
 	lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], r))
 }
 

@@ -41,6 +41,7 @@ type conn struct {
 	flags   connFlags
 	beat    uint8  // which message heartbeat was the last, modulo 256
 	seen    uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
+	since   uint32 // second of the accept
 	next    uint32 // timing wheel: the list of its slot, by record; 0 is none
 	prev    uint32
 	due     uint32 // second at which the wheel looks at it; 0: it is not on the wheel

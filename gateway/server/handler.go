@@ -7,6 +7,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -38,7 +39,14 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 		lp.upOnce.Do(func() { close(lp.up) })
 	}
 	now := nowSeconds()
-	lp.call(func() { lp.ticked = now })
+	lp.n.stall.ask(fanout.Monotonic())
+	if !lp.call(func() {
+		lp.ticked = now
+		lp.nextSecond()
+		lp.n.stall.answer(fanout.Monotonic())
+	}) {
+		lp.n.stall.asked.Store(0) // the loop has ended: nobody is kept waiting
+	}
 	return time.Second, gnet.None
 }
 

@@ -53,6 +53,7 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 		return
 	}
 	lp.n.refused.add(refusal.Reason, 1)
+	lp.event(c, "refused", refusal.Reason)
 	lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
 }
 
@@ -111,11 +112,11 @@ func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 // Runs on the loop.
 func (lp *loop) giveUpForbidden(c *conn) {
 	var forbidden []string // the list must not change while it is walked
-	lp.index.Each(c.subs, func(channel string) {
+	for channel := range lp.index.Each(c.subs) {
 		if !lp.may(c, channel) {
 			forbidden = append(forbidden, channel)
 		}
-	})
+	}
 	for _, channel := range forbidden {
 		lp.unsubscribe(c, nil, channel)
 		lp.refuseCommand(nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")

@@ -31,6 +31,7 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 		return
 	}
 	lp.n.closed.add(err.Label, 1)
+	lp.event(c, "closed", err.Label)
 	lp.leave(c)
 	lp.beginClosing(c)
 	if e := c.ext; e != nil && err == protocol.ErrSlowConsumer {
@@ -87,6 +88,7 @@ func (lp *loop) finish(c *conn) {
 func (lp *loop) cut(c *conn, label string) {
 	if c.state == stateOpen {
 		lp.n.closed.add(label, 1)
+		lp.event(c, "closed", label)
 		lp.leave(c)
 	}
 	c.state = stateDead
@@ -111,6 +113,7 @@ func (lp *loop) leave(c *conn) {
 func (lp *loop) gone(c *conn) {
 	if c.state == stateOpen { // the peer left without a close frame
 		lp.n.closed.add("peer_gone", 1)
+		lp.event(c, "closed", "peer_gone")
 		lp.leave(c)
 	}
 	if c.ext != nil && !c.ext.backlog.empty() {

@@ -53,7 +53,11 @@ type loop struct {
 	wake     selfWake
 	drain    drainState
 	deflate  compression
-	observe  func(ns int64) // n.latency.observe, bound once
+	began    int64 // when the turn began, as fanout.Monotonic tells
+	written  int64 // when the turn's last run was written
+	events   eventLog
+	width    int            // connections that the run went to so far
+	observe  func(ns int64) // lp.published, bound once
 	pong     []byte         // the message heartbeat of second pongAt
 	pongAt   uint32
 
@@ -87,7 +91,8 @@ func newLoop(id int, srv *Server) *loop {
 	lp.deflate.limits = lp.limits
 	lp.deflate.limits.Inflater = new(protocol.Inflater)
 	lp.turn = fanout.NewTurn(lp.index)
-	lp.observe = lp.n.latency.observe
+	lp.observe = lp.published
+	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
 	return lp
 }
 
@@ -112,7 +117,7 @@ func (lp *loop) work() (err error) {
 	lp.owner.mustOwn()
 	lp.n.beat.Store(int64(lp.now()))
 	start := fanout.Monotonic()
-	deadline := start + int64(sliceFor)
+	end, deadline := start, start+int64(sliceFor)
 	for {
 		if more := lp.takeMail(); !more {
 			break
@@ -125,11 +130,14 @@ func (lp *loop) work() (err error) {
 		// other's end.
 		flushed := lp.flushWritable(start + int64(sliceFor)/2)
 		sent := lp.sendTurn(deadline)
-		if expired := lp.expireTimers(deadline); !flushed || !sent || !expired || fanout.Monotonic() > deadline {
+		expired := lp.expireTimers(deadline)
+		if end = fanout.Monotonic(); !flushed || !sent || !expired || end > deadline {
 			lp.again()
 			break
 		}
 	}
+	lp.n.busyNs.Add(uint64(end - start))
+	lp.n.stall.note(end, end-start)
 	lp.publishGauges()
 	return nil
 }
@@ -156,6 +164,8 @@ func (lp *loop) takeMail() bool {
 	if take {
 		lp.batch.TellGaps(time.Now().UnixMilli())
 		lp.turn.Load(lp.batch.Items)
+		lp.began = fanout.Monotonic()
+		lp.written = lp.began // nobody may be left who hears any of it
 		lp.sending = true
 		lp.n.turns.Add(1)
 	}
@@ -165,6 +175,13 @@ func (lp *loop) takeMail() bool {
 		f()
 	}
 	return more
+}
+
+// published takes note of a publication whose last write is done, so many nanoseconds after it was taken from the
+// source. Runs on the loop.
+func (lp *loop) published(ns int64) {
+	lp.n.latency.observe(ns)
+	lp.n.width.observe(int64(lp.width))
 }
 
 // flushWritable sends what sockets take of their backlogs. It reports false when the deadline came first.

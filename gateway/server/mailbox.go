@@ -30,8 +30,15 @@ func (lp *loop) Post(item fanout.Item) {
 	added := mb.batch.Add(item, lp.cfg.MaxMailbox)
 	mb.mu.Unlock()
 	if !added {
-		lp.n.dropped.add("overload", 1)
+		lp.n.post.dropped.add("overload", 1)
 	}
+}
+
+// waiting is how many bytes wait to be sent. Safe to call from any goroutine.
+func (mb *mailbox) waiting() int64 {
+	mb.mu.Lock()
+	defer mb.mu.Unlock()
+	return int64(mb.batch.Bytes())
 }
 
 // Wake implements [fanout.Loop]. Safe to call from any goroutine.
@@ -67,7 +74,7 @@ func (lp *loop) wakeLocked() {
 	mb.awake = true
 	mb.mu.Unlock()
 	if wake && el != nil {
-		lp.n.wakeups.Add(1)
+		lp.n.post.wakeups.Add(1)
 		_ = el.Execute(lp.ctx, lp) // fails only when the engine is shutting down: nothing is left to send to
 	}
 }

@@ -113,6 +113,7 @@ func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
+	lp.event(c, "opened", "")
 	lp.n.connections.Add(1)
 	if req.Deflate {
 		lp.startCompressing(c)

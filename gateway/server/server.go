@@ -164,7 +164,9 @@ func (s *Server) Stats() Stats {
 		Restarts:       s.restarts.Load(),
 	}
 	for _, lp := range s.loops {
-		out.Loops = append(out.Loops, lp.n.snapshot())
+		stats := lp.n.snapshot()
+		stats.MailboxBytes = lp.mailbox.waiting()
+		out.Loops = append(out.Loops, stats)
 	}
 	return out
 }

@@ -4,6 +4,10 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/cpu"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 // Stats is a snapshot of the server's counters, one entry a loop. Counters only grow, from the start of the process.
@@ -41,34 +45,41 @@ type LoopStats struct {
 	Slices     uint64            // pieces that they were sent in
 	Panics     uint64            // handlers that failed; each cost one connection
 
-	Latency Histogram // from the source to the last write of a publication
+	MailboxBytes int64  // waiting to be sent
+	BusyNs       uint64 // spent on the mailbox and on timers
+	StallNs      int64  // the longest time, lately, without a look at the sockets
+
+	Latency Histogram // from the source to the last write of a publication, in nanoseconds
+	Turn    Histogram // from a batch's first write to its last, in nanoseconds
+	Width   Histogram // connections that a publication went to
 }
 
-// LatencyBounds are the upper bounds of the latency histogram's buckets in nanoseconds; one more bucket holds the
-// rest.
-var LatencyBounds = [...]int64{
-	100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000,
-	100_000_000, 250_000_000, 500_000_000, 1_000_000_000, 2_500_000_000, 5_000_000_000, 10_000_000_000,
-}
-
-// Histogram counts durations by bucket; a bucket holds what is at most its bound and more than the one before.
-type Histogram struct {
-	Buckets [len(LatencyBounds) + 1]uint64
-	SumNs   uint64
-}
-
-// loopCounters are written by the loop, but for those of the mailbox, and read by anyone. They are atomic for the
-// reader's sake: one writer each, so no cache line is fought over.
+// loopCounters are read by anyone and, but for those of postCounters, written by the loop: atomic for the reader's
+// sake. Whoever writes has cache lines of its own, or every delivery would wait for the feeder's last wake-up to
+// cross from another processor (TestCountersShareNoCacheLine).
 type loopCounters struct {
+	_ cpu.CacheLinePad
+
 	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
 
 	beat atomic.Int64 // second of the last work; the ticker asks for some every second
 
-	accepted, upgraded, commands, deliveries, sentBytes, writes, compressed, savedBytes, wakeups, turns, slices, panics atomic.Uint64
+	accepted, upgraded, commands, deliveries, sentBytes, writes, compressed, savedBytes, turns, slices, panics, busyNs atomic.Uint64
 
 	refused, closed, errors, dropped labelled
 
-	latency histogram
+	stall                stall
+	latency, turn, width histogram
+
+	_    cpu.CacheLinePad
+	post postCounters
+	_    cpu.CacheLinePad
+}
+
+// postCounters are written by whoever posts to the mailbox, with its lock held or just let go of.
+type postCounters struct {
+	wakeups atomic.Uint64
+	dropped labelled
 }
 
 // labelled counts by reason. Its events are rare; scraping holds the lock for the time of a copy.
@@ -92,29 +103,6 @@ func (l *labelled) snapshot() map[string]uint64 {
 	return maps.Clone(l.n)
 }
 
-type histogram struct {
-	buckets [len(LatencyBounds) + 1]atomic.Uint64
-	sumNs   atomic.Uint64
-}
-
-func (h *histogram) observe(ns int64) {
-	i := 0
-	for i < len(LatencyBounds) && ns > LatencyBounds[i] {
-		i++
-	}
-	h.buckets[i].Add(1)
-	h.sumNs.Add(uint64(max(0, ns)))
-}
-
-func (h *histogram) snapshot() Histogram {
-	var out Histogram
-	for i := range h.buckets {
-		out.Buckets[i] = h.buckets[i].Load()
-	}
-	out.SumNs = h.sumNs.Load()
-	return out
-}
-
 func (n *loopCounters) snapshot() LoopStats {
 	return LoopStats{
 		Connections: n.connections.Load(), Sockets: n.sockets.Load(), Compressing: n.compressing.Load(),
@@ -125,8 +113,21 @@ func (n *loopCounters) snapshot() LoopStats {
 		Commands: n.commands.Load(), Errors: n.errors.snapshot(),
 		Deliveries: n.deliveries.Load(), SentBytes: n.sentBytes.Load(), Writes: n.writes.Load(),
 		Compressed: n.compressed.Load(), SavedBytes: n.savedBytes.Load(),
-		Dropped: n.dropped.snapshot(),
-		Wakeups: n.wakeups.Load(), Turns: n.turns.Load(), Slices: n.slices.Load(), Panics: n.panics.Load(),
-		Latency: n.latency.snapshot(),
+		Dropped: n.droppedByReason(),
+		Wakeups: n.post.wakeups.Load(), Turns: n.turns.Load(), Slices: n.slices.Load(), Panics: n.panics.Load(),
+		BusyNs: n.busyNs.Load(), StallNs: n.stall.read(fanout.Monotonic()),
+		Latency: n.latency.snapshot(), Turn: n.turn.snapshot(), Width: n.width.snapshot(),
 	}
+}
+
+// droppedByReason joins what the loop dropped with what did not fit into its mailbox.
+func (n *loopCounters) droppedByReason() map[string]uint64 {
+	out := n.dropped.snapshot()
+	if out == nil {
+		out = make(map[string]uint64)
+	}
+	for reason, count := range n.post.dropped.snapshot() {
+		out[reason] += count
+	}
+	return out
 }

@@ -25,6 +25,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 			if !ok {
 				lp.batch.Reset()
 				lp.sending = false
+				lp.n.turn.observe(lp.written - lp.began)
 				return true
 			}
 			lp.startRun(run)
@@ -40,7 +41,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 }
 
 func (lp *loop) startRun(run fanout.Run) {
-	lp.run = run
+	lp.run, lp.width = run, 0
 	if run.Channel == "" {
 		lp.everyone = 1
 		lp.walking = true
@@ -76,6 +77,7 @@ func (lp *loop) stepRun() {
 			lp.shortWrite(lp.conns.at(m.slot), n, errno)
 		}
 	}
+	lp.width += len(members)
 	lp.n.writes.Add(uint64(sent))
 	lp.n.sentBytes.Add(uint64(taken))
 	lp.n.deliveries.Add(uint64(len(members) * len(lp.run.Frames)))
@@ -128,7 +130,8 @@ func (lp *loop) shortWrite(c *conn, n int, errno syscall.Errno) {
 
 // endRun notes that the run's last write is done.
 func (lp *loop) endRun() {
-	lp.run.ObserveLatency(fanout.Monotonic(), lp.observe)
+	lp.written = fanout.Monotonic()
+	lp.run.ObserveLatency(lp.written, lp.observe)
 	lp.countDeflated()
 	lp.run = fanout.Run{}
 	lp.walking = false

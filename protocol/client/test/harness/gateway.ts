@@ -75,7 +75,7 @@ export interface GatewayOptions { command?: 'serve' | 'demo'; redis?: Redis; fla
 export class Gateway extends Program {
   private constructor(readonly port: number, readonly adminPort: number, { command = 'serve', redis, flags = [] }: GatewayOptions) {
     const places = ['-addr', `127.0.0.1:${port}`, '-admin', `127.0.0.1:${adminPort}`, ...(redis ? ['-redis', redis.url] : [])]
-    super(binary, [command, ...places, '-loops', '2', '-drain', '0', ...flags], /Try next/)
+    super(binary, [command, ...places, '-loops', '2', '-drain', '0', '-log-format', 'text', ...flags], /Try next/)
   }
 
   static async start(t: Ends, options: GatewayOptions = {}): Promise<Gateway> {

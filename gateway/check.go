@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// check refuses what is contradictory.
+func (cfg *config) check(command string) error {
+	host, _, err := net.SplitHostPort(cfg.addr)
+	if err != nil {
+		return usagef("-addr %q is not host:port", cfg.addr)
+	}
+	loopback := protocol.IsLoopbackHost(host)
+	switch {
+	case command == "demo" && !loopback:
+		return usagef("demo listens on loopback only, not on %q", cfg.addr)
+	case !loopback && !cfg.insecure && !cfg.authenticates():
+		return usagef("-addr %s is reachable from other machines and nobody is asked for a token: give a key (-jwt-secret, -jwt-public-key or -jwt-jwks), add -insecure if that is meant, or listen on 127.0.0.1", cfg.addr)
+	case !loopback && cfg.redis == "":
+		return usagef("-addr %s needs -redis: the embedded Redis is for trying out on loopback", cfg.addr)
+	case command == "demo" && cfg.redis != "":
+		return usagef("demo brings its own Redis: use serve with -redis")
+	}
+	if _, _, err := net.SplitHostPort(cfg.admin); err != nil {
+		return usagef("-admin %q is not host:port", cfg.admin)
+	}
+	if n := cfg.server.Loops; n < 0 || n > fanout.MaxLoops {
+		return usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
+	}
+	if cfg.gcPercent < 10 {
+		return usagef("-gc-percent %d: at least 10, or the collector never rests", cfg.gcPercent)
+	}
+	if err := cfg.checkIdentity(); err != nil {
+		return err
+	}
+	if cfg.server.ProxyProtocol && len(cfg.server.TrustedProxies) == 0 {
+		return usagef("-proxy-protocol needs -trusted-proxy: from whom the header is believed")
+	}
+	if err := cfg.checkNumbers(); err != nil {
+		return err
+	}
+	cfg.server.Addr = cfg.addr
+	cfg.server.Upgrade = protocol.UpgradeConfig{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
+	return nil
+}
+
+// checkNumbers refuses numbers that would be taken for others, or that the server cannot keep to.
+func (cfg *config) checkNumbers() error {
+	s := &cfg.server
+	for name, n := range map[string]int{
+		"max-connections": s.MaxConnections, "max-connections-per-address": s.MaxPerAddress, "max-accepts": s.MaxAccepts,
+		"max-message-rate": s.MessageRate,
+	} {
+		if n < 0 {
+			return usagef("-%s %d is negative", name, n)
+		}
+	}
+	for name, n := range map[string]int{
+		"max-channels": s.MaxChannels, "max-fragments": s.MaxFragments, "max-message-burst": s.MessageBurst,
+	} {
+		if n < 1 || n > server.MaxCount {
+			return usagef("-%s %d: between 1 and %d are possible", name, n, server.MaxCount)
+		}
+	}
+	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "heartbeat": s.Heartbeat} {
+		if d < 0 {
+			return usagef("-%s %s is negative", name, d)
+		}
+	}
+	for name, d := range map[string]time.Duration{
+		"handshake-timeout": s.HandshakeTimeout, "message-timeout": s.MessageTimeout, "max-backlog-age": s.MaxBacklogAge,
+	} {
+		if d <= 0 {
+			return usagef("-%s %s: a time is needed, or one peer could hold its place for ever", name, d)
+		}
+	}
+	switch {
+	case s.MessageBurst < s.MessageRate:
+		return usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", s.MessageBurst, s.MessageRate)
+	case s.Heartbeat > 0 && s.Heartbeat < server.MinHeartbeat:
+		return usagef("-heartbeat %s: at most one in %s is possible", s.Heartbeat, server.MinHeartbeat)
+	}
+	return nil
+}
+
+// checkedOrigin is an origin in lower case, as browsers send it.
+func checkedOrigin(v string) (string, error) {
+	scheme, host, ok := strings.Cut(v, "://")
+	if v != "*" && (!ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ ")) {
+		return "", errors.New("an origin is scheme://host[:port], without a path")
+	}
+	return strings.ToLower(v), nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+)
+
+// hidden stands for a secret.
+const hidden = "***"
+
+// printHelp writes the commands and the flags by group.
+func printHelp(w io.Writer) {
+	fmt.Fprint(w, `Carillon: what is PUBLISHed in Redis is heard by every WebSocket client subscribed to that channel.
+
+  gateway [serve] [flags]         run the gateway; without -redis with an embedded Redis
+  gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
+  gateway publish CHANNEL DATA    send one notification ("gateway publish -h")
+  gateway token -key FILE -sub ID make a token for development ("gateway token -h")
+  gateway doctor -connections N   say what this host lacks for N connections ("gateway doctor -h")
+  gateway healthcheck             ask a running gateway whether it is alive, for containers
+  gateway version
+`)
+	cfg := &config{}
+	fs := newFlagSet(cfg)
+	for _, g := range flagTable(cfg) {
+		fmt.Fprintf(w, "\n%s\n", g.title)
+		for _, row := range g.rows {
+			fmt.Fprintf(w, "  -%-19s %s", row.name, row.trades)
+			if d := row.shownDefault(fs); d != "" {
+				fmt.Fprintf(w, " (default %s)", d)
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	fmt.Fprintln(w, `
+Sizes are bytes, or KiB, MiB; durations are like 30s; 0 is off where it is allowed.
+The environment sets what no flag does: CARILLON_MAX_MESSAGE=64KiB is -max-message 64KiB, lists have commas.
+-print-config tells what is in force, and why.`)
+}
+
+// shownDefault is the default in words; empty: it does nothing unless it is given.
+func (row *flagRow) shownDefault(fs *flag.FlagSet) string {
+	if row.unset != "" {
+		return row.unset
+	}
+	switch d := fs.Lookup(row.name).DefValue; d {
+	case "0", "0s", "false":
+		return ""
+	default:
+		return d
+	}
+}
+
+// setting is a flag with the value that is in force.
+type setting struct {
+	row    flagRow
+	value  string // fit to be shown
+	origin string
+}
+
+// settings lists every setting but questions. environ may be nil: then Go's own variables are left out.
+func (cfg *config) settings(environ []string) []setting {
+	var out []setting
+	for _, group := range flagTable(&config{}) {
+		for _, row := range group.rows {
+			if row.once {
+				continue
+			}
+			s := setting{row: row, value: cfg.flags.Lookup(row.name).Value.String(), origin: cfg.origin[row.name]}
+			if s.origin == "" {
+				s.origin = fromDefault
+			}
+			if row.wins != "" && lookup(environ, row.wins) != "" {
+				s.value, s.origin = lookup(environ, row.wins), row.wins
+			}
+			s.value = row.show(s.value)
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// show makes a value fit for eyes and logs: no secret, no password.
+func (row *flagRow) show(value string) string {
+	switch {
+	case value == "":
+		return ""
+	case row.secret:
+		return hidden
+	case row.url:
+		return withoutSecrets(value)
+	default:
+		return value
+	}
+}
+
+// withoutSecrets takes user, password and query out of a URL. What cannot be read may be all password.
+func withoutSecrets(raw string) string {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil, u.Host == "" && u.Path == "", strings.Contains(u.Path, "@"):
+		return hidden
+	case u.User == nil:
+		return u.Scheme + "://" + u.Host + u.Path
+	default:
+		return u.Scheme + "://" + hidden + "@" + u.Host + u.Path
+	}
+}
+
+// printSettings writes a line for each setting: its name, its value, and where that came from.
+func printSettings(w io.Writer, cfg *config, environ []string) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range cfg.settings(environ) {
+		value := s.value
+		if s.origin == fromDefault && s.row.unset != "" {
+			value = s.row.unset
+		}
+		fmt.Fprintf(table, "-%s\t%s\t%s\n", s.row.name, value, s.origin)
+	}
+	_ = table.Flush() // w is what it is
+}
+
+// changed is every setting that is not the default, for the log.
+func (cfg *config) changed(environ []string) []slog.Attr {
+	var out []slog.Attr
+	for _, s := range cfg.settings(environ) {
+		if s.value != s.row.show(cfg.flags.Lookup(s.row.name).DefValue) {
+			out = append(out, slog.String(s.row.name, s.value))
+		}
+	}
+	return out
+}

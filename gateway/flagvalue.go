@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// binding registers a flag that is kept in a variable.
+type binding func(fs *flag.FlagSet, name, usage string)
+
+func text(p *string, value string) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.StringVar(p, name, value, usage) }
+}
+
+func yes(p *bool) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.BoolVar(p, name, false, usage) }
+}
+
+func number(p *int, value int) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.IntVar(p, name, value, usage) }
+}
+
+func span(p *time.Duration, value time.Duration) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.DurationVar(p, name, value, usage) }
+}
+
+// bytesize is a size of at least one byte.
+func bytesize(p *int, value int) binding {
+	return func(fs *flag.FlagSet, name, usage string) {
+		*p = value
+		fs.Var(size{n: p}, name, usage)
+	}
+}
+
+// bytesizeOrNone is a size that may be 0, and is.
+func bytesizeOrNone(p *int) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.Var(size{p, true}, name, usage) }
+}
+
+// oneOf is one of a few words; the first is the default.
+func oneOf[T ~string](p *T, words ...T) binding {
+	return func(fs *flag.FlagSet, name, usage string) {
+		*p = words[0]
+		fs.Var(word[T]{p, words}, name, usage)
+	}
+}
+
+// each is a flag that may be given several times, or once as a list with commas, which is how the environment gives it.
+func each[T any](p *[]T, parse func(string) (T, error)) binding {
+	return func(fs *flag.FlagSet, name, usage string) { fs.Var(list[T]{p, parse}, name, usage) }
+}
+
+// size is a number of bytes: 512, 64KiB, 1MiB.
+type size struct {
+	n    *int
+	zero bool // 0 is allowed
+}
+
+func (s size) String() string {
+	switch {
+	case s.n == nil:
+		return ""
+	case *s.n >= 1<<20 && *s.n%(1<<20) == 0:
+		return strconv.Itoa(*s.n>>20) + "MiB"
+	case *s.n >= 1<<10 && *s.n%(1<<10) == 0:
+		return strconv.Itoa(*s.n>>10) + "KiB"
+	default:
+		return strconv.Itoa(*s.n)
+	}
+}
+
+func (s size) Set(v string) error {
+	digits, shift := v, 0
+	for unit, by := range map[string]int{"KiB": 10, "MiB": 20, "GiB": 30} {
+		if rest, ok := strings.CutSuffix(v, unit); ok {
+			digits, shift = rest, by
+		}
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 0 || n == 0 && !s.zero || n > (1<<40)>>shift {
+		return errors.New("a size is a positive number of bytes, or of KiB, MiB or GiB, as in 64KiB")
+	}
+	*s.n = n << shift
+	return nil
+}
+
+type word[T ~string] struct {
+	p     *T
+	words []T
+}
+
+func (w word[T]) String() string {
+	if w.p == nil {
+		return ""
+	}
+	return string(*w.p)
+}
+
+func (w word[T]) Set(v string) error {
+	names := make([]string, 0, len(w.words))
+	for _, known := range w.words {
+		if v == string(known) {
+			*w.p = known
+			return nil
+		}
+		names = append(names, string(known))
+	}
+	return fmt.Errorf("must be %s or %s", strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
+}
+
+type list[T any] struct {
+	p     *[]T
+	parse func(string) (T, error)
+}
+
+func (l list[T]) String() string {
+	if l.p == nil {
+		return ""
+	}
+	out := make([]string, 0, len(*l.p))
+	for _, v := range *l.p {
+		out = append(out, fmt.Sprint(v))
+	}
+	return strings.Join(out, ",")
+}
+
+func (l list[T]) Set(v string) error {
+	for part := range strings.SplitSeq(v, ",") {
+		parsed, err := l.parse(strings.TrimSpace(part))
+		if err != nil {
+			return err
+		}
+		*l.p = append(*l.p, parsed)
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// sayHow logs every setting that is not the default, in one line.
+func (g *gateway) sayHow() {
+	g.log.LogAttrs(context.Background(), slog.LevelInfo, "settings", g.cfg.changed(os.Environ())...)
+	if wrong := misspelt(os.Environ()); len(wrong) > 0 {
+		g.log.Warn("unknown variables have no effect", "variables", strings.Join(wrong, ", "))
+	}
+}
+
+// greet says what listens where: to people with what to try next, to machines in a line of the log.
+func (g *gateway) greet() {
+	auth := "none, so loopback only"
+	switch {
+	case g.verifier != nil:
+		auth = "a token for each client (gateway token -h makes one to try)"
+	case g.cfg.insecure:
+		auth = "none (-insecure): anyone who reaches the port hears any channel"
+	}
+	if !g.log.text {
+		g.log.Info("listening", "version", version(), "clients", "ws://"+g.server.Addr()+"/ws", "admin", "http://"+g.admin.Addr()+"/",
+			"redis", g.redis.String(), "redis_embedded", g.embedded != nil, "loops", len(g.server.Loops()),
+			"max_connections", g.server.MaxConnections(), "auth", auth)
+		return
+	}
+	admin := "http://" + g.admin.Addr()
+	redis := g.redis.String()
+	if g.embedded != nil {
+		redis = "embedded at " + g.embedded.Addr() + " (for trying out: nothing survives a restart)"
+	}
+	fmt.Fprintf(g.log.lines, `
+  carillon %s
+
+    clients   ws://%s/ws   (%d loops, at most %d connections)
+    admin     %s/
+    redis     %s
+    auth      %s
+
+  Try next
+    open      %s/
+    watch     %s/ops
+    publish   %s
+    load      go run ./bench -connections 10000
+
+`, version(), g.server.Addr(), len(g.server.Loops()), g.server.MaxConnections(), admin, redis, auth, admin, admin, g.publishLine())
+}
+
+// publishLine is a command that adds one notification to the demo page.
+func (g *gateway) publishLine() string {
+	if g.embedded == nil {
+		return "redis-cli -u " + g.redis.String() + " PUBLISH notifications:" + demoChannel + " hello"
+	}
+	_, port, _ := strings.Cut(g.embedded.Addr(), ":")
+	return "redis-cli -p " + port + " PUBLISH notifications:" + demoChannel + " hello"
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Bounds of an inspection.
+const (
+	MaxConnectionList = 1000 // connections told at most
+	maxChannelList    = 20   // channels told of each
+)
+
+// ConnectionQuery says which connections are to be told of; empty fields match any.
+type ConnectionQuery struct {
+	User       string
+	Channel    string // in its short form
+	Limit      int    // at most this many, and MaxConnectionList; at least 1
+	Backlogged bool   // only those with a backlog: the slow consumers of now or soon
+}
+
+// ConnectionList is what was found.
+type ConnectionList struct {
+	Matched     int64            `json:"matched"` // those beyond the limit included
+	Connections []ConnectionInfo `json:"connections"`
+}
+
+// ConnectionInfo tells of one connection.
+type ConnectionInfo struct {
+	Client       string   `json:"client"` // its clientId
+	User         string   `json:"user"`   // or its label where nobody is asked for a token; empty: none
+	Loop         int      `json:"loop"`
+	State        string   `json:"state"`    // opening, open or closing
+	Channels     []string `json:"channels"` // the newest, maxChannelList at most
+	ChannelCount int      `json:"channelCount"`
+	Age          uint32   `json:"ageSeconds"`   // whole seconds since its socket was accepted
+	Idle         uint32   `json:"idleSeconds"`  // whole seconds since a byte of it came
+	Backlog      int      `json:"backlogBytes"` // that wait for it
+	Stuck        uint32   `json:"stuckSeconds"` // whole seconds since it took a byte of its backlog; 0 without one
+}
+
+// Connections tells of connections, each loop's in the order of its records. Must not run on the loop: it waits for
+// all loops. The error is ctx's.
+func (s *Server) Connections(ctx context.Context, q ConnectionQuery) (ConnectionList, error) {
+	q.Limit = min(max(q.Limit, 1), MaxConnectionList)
+	var left, matched atomic.Int64
+	left.Store(int64(q.Limit))
+	parts := make(chan []ConnectionInfo, len(s.loops))
+	asked := 0
+	for _, lp := range s.loops {
+		scan := &scan{q: q, left: &left, matched: &matched, done: parts}
+		if lp.call(func() { lp.scan(scan, 1) }) {
+			asked++
+		}
+	}
+	list := ConnectionList{Connections: []ConnectionInfo{}}
+	for range asked {
+		select {
+		case part := <-parts:
+			list.Connections = append(list.Connections, part...)
+		case <-ctx.Done():
+			return ConnectionList{}, ctx.Err()
+		}
+	}
+	list.Matched = matched.Load()
+	return list, nil
+}
+
+// scan is one loop's part of an inspection.
+type scan struct {
+	q             ConnectionQuery
+	left, matched *atomic.Int64 // of all loops
+	found         []ConnectionInfo
+	done          chan<- []ConnectionInfo
+}
+
+// scan looks at the connections from a slot on, a step at a time.
+//
+// Runs on the loop.
+func (lp *loop) scan(sc *scan, from uint32) {
+	for n := 0; from <= lp.conns.used; from++ {
+		if n++; n > kickStep {
+			lp.call(func() { lp.scan(sc, from) })
+			return
+		}
+		c := lp.conns.at(from)
+		if !lp.matches(c, &sc.q) {
+			continue
+		}
+		sc.matched.Add(1)
+		if sc.left.Add(-1) >= 0 {
+			sc.found = append(sc.found, lp.describe(c))
+		}
+	}
+	sc.done <- sc.found
+}
+
+// Runs on the loop.
+func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
+	switch {
+	case c.state == stateFree, c.state == stateDead:
+		return false
+	case q.User != "" && (c.who == nil || c.who.User != q.User):
+		return false
+	case q.Backlogged && !lp.busy.has(c.slot):
+		return false
+	}
+	return q.Channel == "" || lp.index.Subscribed(c.subs, q.Channel)
+}
+
+// Runs on the loop.
+func (lp *loop) describe(c *conn) ConnectionInfo {
+	now := lp.now()
+	info := ConnectionInfo{
+		Client: lp.srv.ids.of(c.key), Loop: lp.id, State: c.state.String(), ChannelCount: int(c.count),
+		Age: now - c.since, Idle: now - c.seen,
+	}
+	if c.who != nil {
+		info.User = c.who.User
+	}
+	if e := c.ext; e != nil && !e.backlog.empty() {
+		info.Backlog, info.Stuck = e.backlog.bytes, now-e.backlog.moved
+	}
+	info.Channels = make([]string, 0, min(info.ChannelCount, maxChannelList))
+	for channel := range lp.index.Each(c.subs) {
+		if len(info.Channels) == maxChannelList {
+			break
+		}
+		info.Channels = append(info.Channels, channel)
+	}
+	return info
+}
+
+func (s connState) String() string {
+	switch s {
+	case stateOpening:
+		return "opening"
+	case stateOpen:
+		return "open"
+	case stateClosing:
+		return "closing"
+	default:
+		return "gone"
+	}
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func read(t *testing.T, args, environ []string) *config {
+	t.Helper()
+	cfg, err := readSettings("serve", args, environ, io.Discard)
+	if err != nil {
+		t.Fatalf("readSettings(%q, %q) = %v", args, environ, err)
+	}
+	return cfg
+}
+
+func TestFlagOverEnvironmentOverDefault(t *testing.T) {
+	t.Parallel()
+	environ := []string{
+		"CARILLON_MAX_BACKLOG=2MiB", "CARILLON_MAX_CHANNELS=7", "CARILLON_DRAIN=9s", "CARILLON_INSECURE=true", "CARILLON_LOOPS=",
+		"CARILLON_ALLOW_ORIGIN=https://a.example, https://B.example", "CARILLON_SLOW_CONSUMER=drop", "CARILLON_PRINT_CONFIG=true",
+	}
+	cfg := read(t, []string{"-max-channels", "8", "-allow-origin", "https://c.example"}, environ)
+	s := cfg.server
+	if s.MaxBacklog != 2<<20 || s.MaxChannels != 8 || s.Drain != 9*time.Second || !cfg.insecure || s.Loops != 0 || s.SlowConsumer != "drop" {
+		t.Errorf("settings %+v", s)
+	}
+	if !slices.Equal(cfg.origins, []string{"https://c.example"}) {
+		t.Errorf("origins %q: the flag's list must take the place of the environment's", cfg.origins)
+	}
+	if got := read(t, nil, environ).origins; !slices.Equal(got, []string{"https://a.example", "https://b.example"}) {
+		t.Errorf("origins of the environment: %q", got)
+	}
+	for name, want := range map[string]string{"max-backlog": "CARILLON_MAX_BACKLOG", "max-channels": fromFlag, "loops": "", "print-config": ""} {
+		if got := cfg.origin[name]; got != want {
+			t.Errorf("-%s comes from %q, want %q", name, got, want)
+		}
+	}
+	// A flag can undo what the environment set.
+	if cfg := read(t, []string{"-memory-limit", "0", "-insecure=false"}, []string{"CARILLON_MEMORY_LIMIT=1GiB", "CARILLON_INSECURE=1"}); cfg.memoryLimit != 0 || cfg.insecure {
+		t.Errorf("memory limit %d, insecure %v", cfg.memoryLimit, cfg.insecure)
+	}
+}
+
+func TestWrongVariables(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]string{
+		"CARILLON_MAX_MESSAGE=64XB":         "CARILLON_MAX_MESSAGE: invalid value \"64XB\": a size",
+		"CARILLON_DRAIN=soon":               "CARILLON_DRAIN",
+		"CARILLON_ADDR=0.0.0.0:80":          "-insecure",
+		"CARILLON_SLOW_CONSUMER=wait":       "close or drop",
+		"CARILLON_TRUSTED_PROXY=10.0.0.1/8": "network",
+	} {
+		var usage usageError
+		if _, err := readSettings("serve", nil, []string{environ}, io.Discard); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want a usage error with %q", environ, err, want)
+		}
+	}
+	got := misspelt([]string{"CARILLON_MAX_CONECTIONS=5", "CARILLON_SERVICE_HOST=10.0.0.1", "CARILLON_PORT=tcp://10.0.0.1", "CARILLON_DRAIN=1s", "HOME=/"})
+	if len(got) != 1 || !strings.Contains(got[0], "CARILLON_MAX_CONECTIONS (is CARILLON_MAX_CONNECTIONS meant?)") {
+		t.Errorf("misspelt = %q", got)
+	}
+}
+
+func TestPrintConfig(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	_, err := readSettings("serve",
+		[]string{"-print-config", "-redis", "redis://user:hush@h:6379/1?x=hush", "-drain", "5s"},
+		[]string{"CARILLON_ADMIN_TOKEN=hush", "CARILLON_MAX_CHANNELS=7", "GOGC=42"}, &out)
+	if !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("with right settings: %v", err)
+	}
+	lines := map[string][]string{}
+	for line := range strings.Lines(out.String()) {
+		fields := strings.Fields(line)
+		lines[fields[0]] = fields[1:]
+	}
+	for name, want := range map[string]string{
+		"-redis": "redis://***@h:6379/1 flag", "-admin-token": "*** CARILLON_ADMIN_TOKEN", "-max-channels": "7 CARILLON_MAX_CHANNELS",
+		"-drain": "5s flag", "-max-message": "64KiB default", "-loops": "one a CPU default", "-gc-percent": "42 GOGC",
+	} {
+		if got := strings.Join(lines[name], " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if want := len(flagNames(newFlagSet(&config{}))) - 1; len(lines) != want {
+		t.Errorf("%d settings printed, want all %d", len(lines), want)
+	}
+	if strings.Contains(out.String(), "hush") {
+		t.Errorf("a secret is printed:\n%s", &out)
+	}
+	var usage usageError
+	if _, err := readSettings("serve", []string{"-print-config", "-addr", "0.0.0.0:1"}, nil, &out); !errors.As(err, &usage) {
+		t.Errorf("with wrong settings: %v", err)
+	}
+}
+
+func TestChangedSettings(t *testing.T) {
+	t.Parallel()
+	cfg := read(t, []string{"-drain", "5s", "-max-channels", "3", "-redis", "redis://:hush@h"}, []string{"CARILLON_ADMIN_TOKEN=hush"})
+	var got []string
+	for _, attr := range cfg.changed(nil) {
+		got = append(got, attr.String())
+	}
+	want := []string{"redis=redis://***@h", "max-channels=3", "admin-token=***"} // -drain 5s is the default
+	if !slices.Equal(got, want) {
+		t.Errorf("changed = %q, want %q", got, want)
+	}
+	if got := read(t, nil, nil).changed(nil); len(got) != 0 {
+		t.Errorf("by default: %v", got)
+	}
+}
+
+func TestWithoutSecrets(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"redis://h:1/2":                "redis://h:1/2",
+		"rediss://u:p@h:1":             "rediss://***@h:1",
+		"redis://h?password=p":         "redis://h",
+		"unix:///run/redis.sock?db=1":  "unix:///run/redis.sock",
+		"redis://:p/w@h":               hidden, // a password that should have been percent-encoded
+		"redis://:p%zz@h":              hidden,
+		"https://u:p@keys.example/set": "https://***@keys.example/set",
+	} {
+		if got := withoutSecrets(in); got != want {
+			t.Errorf("withoutSecrets(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	names := flagNames(newFlagSet(&config{}))
+	for given, want := range map[string]string{
+		"max-conections": "max-connections", "mx-message": "max-message", "adimn": "admin", "redsi": "redis", "loop": "loops",
+		"jwtsecret": "jwt-secret", "slow": "slow-consumer", "token": "admin-token", "frobnicate": "", "x": "", "nope": "",
+	} {
+		if got := nearest(given, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", given, got, want)
+		}
+	}
+}
+
+// Every flag is said once, in one sentence, and its variable is its own.
+func TestFlagTable(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, group := range flagTable(&config{}) {
+		for _, row := range group.rows {
+			if seen[envName(row.name)] {
+				t.Errorf("-%s is there twice", row.name)
+			}
+			seen[envName(row.name)] = true
+			if row.trades == "" || strings.HasSuffix(row.trades, ".") || strings.Contains(row.trades, ". ") || strings.Contains(row.trades, "|") {
+				t.Errorf("-%s: %q is not one sentence", row.name, row.trades)
+			}
+		}
+	}
+}
