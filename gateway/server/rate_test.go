@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -22,7 +23,7 @@ func TestMessageRate(t *testing.T) {
 	for {
 		m, err := p.next()
 		if err != nil {
-			if c, ok := err.(*closed); !ok || c.code != protocol.CloseRateLimit {
+			if c, ok := errors.AsType[*closed](err); !ok || c.code != protocol.CloseRateLimit {
 				t.Fatalf("ends with %v, want 4102", err)
 			}
 			break
@@ -61,7 +62,7 @@ func TestMalformedMessagesAreDear(t *testing.T) {
 	for {
 		m, err := p.next()
 		if err != nil {
-			if c, ok := err.(*closed); !ok || c.code != protocol.CloseRateLimit {
+			if c, ok := errors.AsType[*closed](err); !ok || c.code != protocol.CloseRateLimit {
 				t.Fatalf("ends with %v, want 4102", err)
 			}
 			break

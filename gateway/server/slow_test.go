@@ -455,7 +455,7 @@ func TestAnswersBeforeACloseFrameAreKept(t *testing.T) {
 			lp.write(c, f)
 		}
 	})
-	release := blockLoop(t, lp) // so that both are one read
+	release := blockLoop(t, lp)                                                                              // so that both are one read
 	many := `{"type":"subscribe","channels":[` + strings.TrimSuffix(strings.Repeat(`"a",`, 500), ",") + `]}` // more than one piece
 	p.write(clientFrame(true, ws.OpText, many) + clientFrame(true, ws.OpText, `{"type":"ping","id":"last"}`) +
 		closeFrame(ws.StatusNormalClosure, ""))
