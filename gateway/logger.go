@@ -25,7 +25,8 @@ func newLogger(cfg *config, w io.Writer) (*logger, error) {
 	if err := level.UnmarshalText([]byte(cfg.logLevel)); err != nil {
 		return nil, err
 	}
-	asText := cfg.logFormat == "text" || cfg.logFormat == "auto" && isTerminal(w)
+	// The demo is for people, wherever its words go.
+	asText := cfg.logFormat == "text" || cfg.logFormat == "auto" && (cfg.demo || isTerminal(w))
 	handler := newHandler(asText)
 	lines := newLogWriter(w, noticeOf(handler))
 	return &logger{slog.New(handler(lines, level)), lines, level, asText}, nil
