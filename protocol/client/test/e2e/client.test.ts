@@ -123,7 +123,6 @@ test('a page in the background that wakes up is back at once', async (t) => {
   await devtools.send('Page.setWebLifecycleState', { state: 'frozen' })
   await gateway.signal('SIGKILL')
   await gateway.start()
-  await gateway.publish('user:123', 'missed') // while nobody runs
   await devtools.send('Page.setWebLifecycleState', { state: 'active' })
   const woken = Date.now()
   await eventually('it is back', async () => (await gateway.stats()).connections === 1)
