@@ -45,6 +45,7 @@ func (p *process) output() string {
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), exited: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // a gateway greets people, who are read here
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	// Nothing outlives a test binary that is killed. The signal is tied to the thread that forks.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
