@@ -448,6 +448,11 @@ func peerRead(wire []byte, binaryToo bool) (out outcome) {
 			out.mid = at > 0 || state.Fragmented()
 			return out
 		}
+		// gobwas/ws lets a control frame have a short payload in a longer form of length than it needs (RFC 6455
+		// section 5.2 does not); we refuse it by the form, for the rest may never come.
+		if err == nil && h.OpCode.IsControl() && wire[len(wire)-at+1]&0x7f > ws.MaxControlFramePayloadSize {
+			err = errPeer
+		}
 		if err != nil || h.OpCode == ws.OpBinary && !binaryToo {
 			out.err = errPeer
 			return out
