@@ -105,13 +105,17 @@ func TestNewRefuses(t *testing.T) {
 		{"no scheme", Config{JWKSURL: "issuer.example/jwks"}, "not an https URL"},
 		{"no URL", Config{JWKSURL: "https://[x"}, "key set"},
 		{"too frequent", Config{JWKSURL: "https://x/", JWKSRefresh: time.Second}, "refresh every 1s"},
-		{"password in the URL", Config{JWKSURL: "ftp://me:hunter2@x/"}, "ftp://me:xxxxx@x/"},
+		{"secrets in a wrong URL", Config{JWKSURL: "ftp://hunter1:hunter2@x/keys?key=hunter3"}, "key set: ftp://x/keys is not"},
+		{"secrets in a plain URL", Config{JWKSURL: "http://hunter1:hunter2@x/keys?key=hunter3"}, "key set: http://x/keys is plain"},
+		{"secrets in an unreadable URL", Config{JWKSURL: "https://hunter1:hunter%zz@x/keys"}, "percent-encoded"},
+		{"secrets without a scheme", Config{JWKSURL: "hunter1:hunter2@x/keys"}, "not an https URL"},
+		{"a slash in the password", Config{JWKSURL: "https://me:hunter2/@x/keys"}, "percent-encoded"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := New(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("New = %v, want an error with %q", err, tt.want)
+			if _, err := New(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("New = %v, want an error with %q and without a secret", err, tt.want)
 			}
 		})
 	}

@@ -68,12 +68,14 @@ type keyName struct{ alg, kid string }
 func newKeySet(cfg *Config) (*keySet, error) {
 	at, err := url.Parse(cfg.JWKSURL)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("key set: %w", err)
-	case at.Host == "" || at.Scheme != "https" && at.Scheme != "http":
-		return nil, fmt.Errorf("key set: %s is not an https URL", at.Redacted())
+	case err != nil: // without err: it has the URL in it, and what cannot be read may be all password
+		return nil, errors.New("key set: its URL cannot be read; special characters in a password, like / ? # %, must be percent-encoded")
+	case at.Host == "": // the same goes for what has no host
+		return nil, errors.New("key set: not an https URL, which is like https://issuer.example/jwks.json")
+	case at.Scheme != "https" && at.Scheme != "http":
+		return nil, fmt.Errorf("key set: %s is not an https URL", withoutSecrets(at))
 	case !cfg.InsecureJWKS && !trusted(at):
-		return nil, fmt.Errorf("key set: %s is plain http: who can change it on its way makes every token; use https", at.Redacted())
+		return nil, fmt.Errorf("key set: %s is plain http: who can change it on its way makes every token; use https", withoutSecrets(at))
 	}
 	s := &keySet{url: cfg.JWKSURL, every: cfg.JWKSRefresh, gap: minRefreshGap, log: cfg.Log, ask: make(chan struct{}, 1)}
 	if s.every == 0 {
@@ -103,6 +105,12 @@ func newKeySet(cfg *Config) (*keySet, error) {
 	}
 	s.client = &client
 	return s, nil
+}
+
+// withoutSecrets is a URL for messages and logs: without user, password and query, where issuers take API keys.
+func withoutSecrets(at *url.URL) string {
+	shown := url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}
+	return shown.String()
 }
 
 // trusted reports whether nobody on the way can change what a URL answers.
@@ -201,7 +209,10 @@ func (s *keySet) fetch(ctx context.Context) (set *keys, skipped int, err error) 
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := s.client.Do(req)
 	if err != nil {
-		return nil, 0, err
+		if ue, ok := errors.AsType[*url.Error](err); ok { // its text has the URL whole, but for the password
+			err = ue.Err
+		}
+		return nil, 0, fmt.Errorf("key set %s: %w", withoutSecrets(req.URL), err)
 	}
 	defer func() { _ = res.Body.Close() }() // it was only read
 	if res.StatusCode != http.StatusOK {

@@ -458,3 +458,22 @@ func TestKeyServerRedirects(t *testing.T) {
 		}
 	}
 }
+
+// Issuers take API keys in the query: it is as secret as a password, and a fetch that fails is logged again and again.
+func TestFailedFetchTellsNoSecret(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://issuer.example/keys?"+r.URL.RawQuery, http.StatusFound)
+	}))
+	t.Cleanup(srv.Close)
+	at := strings.TrimPrefix(srv.URL, "https://")
+	for _, tt := range []struct{ url, want string }{
+		{"https://hunter1:hunter2@" + at + "/keys?key=hunter3", "redirect to plain http"},
+		{"https://hunter1:hunter2@127.0.0.1:1/keys?key=hunter3", "key set https://127.0.0.1:1/keys: dial"},
+	} {
+		v := newVerifier(t, Config{JWKSURL: tt.url, Client: srv.Client()})
+		if err := v.remote.refresh(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter") {
+			t.Errorf("fetch %s: %v, want %q and no secret", tt.url, err, tt.want)
+		}
+	}
+}
