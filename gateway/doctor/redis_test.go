@@ -56,8 +56,11 @@ func TestCheckRedisThatIsNotFit(t *testing.T) {
 			}
 		})
 	}
-	if r := find(t, CheckRedis(t.Context(), "http://127.0.0.1"), "Redis"); r.Status != Fail {
-		t.Errorf("a URL that is none: %+v", r)
+	for _, wrong := range []string{"http://127.0.0.1", "redis://:" + secret + "/x@127.0.0.1", "redis://me@127.0.0.1:1/" + secret + "@h", "me:" + secret + "@h"} {
+		r := find(t, CheckRedis(t.Context(), wrong), "Redis")
+		if r.Status != Fail || r.Value == "" || strings.Contains(r.Value+r.Fix, secret) {
+			t.Errorf("%s: %+v, want a failure that does not tell the password", wrong, r)
+		}
 	}
 }
 
