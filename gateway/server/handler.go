@@ -36,7 +36,7 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 			_ = unix.Close(int(fd)) // the loop has ended since
 			return time.Second, gnet.None
 		}
-		lp.upOnce.Do(func() { close(lp.up) })
+		lp.isUp()
 	}
 	now := nowSeconds()
 	lp.n.stall.ask(fanout.Monotonic())
@@ -48,6 +48,12 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 		lp.n.stall.asked.Store(0) // the loop has ended: nobody is kept waiting
 	}
 	return time.Second, gnet.None
+}
+
+// isUp says that the loop listens. That is a sign of life as well: it may not have come to its first work yet.
+func (lp *loop) isUp() {
+	lp.n.beat.Store(int64(nowSeconds()))
+	lp.upOnce.Do(func() { close(lp.up) })
 }
 
 // OnShutdown runs when the loop has ended, on the goroutine that started it.

@@ -62,7 +62,7 @@ type loopCounters struct {
 
 	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
 
-	beat atomic.Int64 // second of the last work; the ticker asks for some every second
+	beat atomic.Int64 // second of the last work, or of the start; the ticker asks for some every second
 
 	accepted, upgraded, commands, deliveries, sentBytes, writes, compressed, savedBytes, turns, slices, panics, busyNs atomic.Uint64
 

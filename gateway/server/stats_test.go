@@ -120,3 +120,21 @@ func BenchmarkPublished(b *testing.B) {
 		lp.published(1_234_567)
 	}
 }
+
+// A loop that has just come up, and to no work yet, is not stuck, however long the process has run.
+func TestLoopThatIsOnlyJustUpIsAlive(t *testing.T) {
+	t.Parallel()
+	lp := &loop{up: make(chan struct{})}
+	s := &Server{loops: []*loop{lp}, ready: make(chan struct{})}
+	long := int64(seconds(maxSilence)) + 1
+	lp.n.beat.Store(int64(nowSeconds()) - long)
+	lp.isUp()
+	close(s.ready)
+	if err := s.Live(); err != nil {
+		t.Errorf("only just up: %v", err)
+	}
+	lp.n.beat.Store(int64(nowSeconds()) - long)
+	if err := s.Live(); err == nil {
+		t.Error("a loop that does nothing for too long is alive")
+	}
+}
