@@ -126,7 +126,7 @@ const (
 )
 
 // CloseError ends a connection with a close code. Values are built in this package only, so that every reason that
-// can reach the wire is listed here.
+// can reach the wire is listed here, but for why a token is not good.
 type CloseError struct {
 	Code   ws.StatusCode
 	Reason string // at most 123 bytes of UTF-8, RFC 6455 section 5.5
@@ -171,6 +171,11 @@ var (
 	ErrRateLimit    = &CloseError{CloseRateLimit, "rate limit", "rate_limit"}
 	ErrTokenExpired = &CloseError{CloseTokenExpired, "token expired", "token_expired"}
 )
+
+// TokenRefused returns [ErrTokenRefused] with why the token is not good, in at most 123 bytes.
+func TokenRefused(why string) *CloseError {
+	return &CloseError{ErrTokenRefused.Code, why, ErrTokenRefused.Label}
+}
 
 // RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
 func RestartAfter(ms int64) *CloseError {

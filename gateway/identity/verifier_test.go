@@ -407,3 +407,16 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// A reason goes into a close frame, which has room for 123 bytes of it (RFC 6455 section 5.5).
+func TestReasonsFitACloseFrame(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		ErrNoToken, ErrBadToken, ErrExpired, ErrNotYet, ErrUnknownKey, errRetired, errLength, errDepth, errForm, errHeader, errNoKeyID,
+		errSignature, errClaims, errTwice, errMissing, errAudience, errIssuer, errSubject, errChannels,
+	} {
+		if n := len(err.Error()); n > 123 {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}

@@ -34,27 +34,29 @@ func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err err
 	return lp.cfg.Verifier.Verify(token, time.Now())
 }
 
-// refuseToken answers a request whose token is not good: with an HTTP status, or, to whoever offered our sub-protocol,
-// with a close code, for a page cannot read a status. out is the 101 that answers the request.
+// refuseToken answers a request whose token is not good, and says why: with an HTTP status, or, to whoever offered our
+// sub-protocol, with a close code, for a page cannot read a status. out is the 101 that answers the request.
 //
 // Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
-	refusal, closing := protocol.RefuseToken, protocol.ErrTokenRefused
+	refusal, closing := *protocol.RefuseToken, protocol.TokenRefused(err.Error())
 	switch {
 	case errors.Is(err, identity.ErrNoToken):
-		refusal = protocol.RefuseNoToken
+		refusal = *protocol.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
-		refusal, closing = protocol.RefuseExpired, protocol.ErrTokenExpired
+		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired
 	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
-		refusal, closing = protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
+		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
+	default:
+		refusal.Body = err.Error()
 	}
-	if !coded {
-		lp.refuse(c, refusal)
-		return
+	lp.countRefusal(&refusal)
+	lp.event(c, "refused", err.Error())
+	if coded {
+		lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
+	} else {
+		lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], &refusal))
 	}
-	lp.n.refused.add(refusal.Reason, 1)
-	lp.event(c, "refused", refusal.Reason)
-	lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
 }
 
 // subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.

@@ -2,9 +2,11 @@ package server
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,41 @@ func TestTokenIsAskedFor(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whoever writes a client must learn what is wrong with its token, and so must whoever reads the log at debug.
+func TestWhyATokenIsRefused(t *testing.T) {
+	t.Parallel()
+	is, ask := askForTokens(t)
+	var log lineBuffer
+	s, _ := startServer(t, func(cfg *Config) {
+		ask(cfg)
+		cfg.Loops, cfg.Log = 1, slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	good := is.token("ann", 0, time.Minute)
+	for token, why := range map[string]string{
+		"":                              "no token",
+		"x.y.z":                         "bad token: malformed",
+		good[:len(good)-8] + "AAAAAAAA": "bad token: the algorithm or the signature does not fit the key",
+	} {
+		p := dialRaw(t, s)
+		p.write(with("Sec-WebSocket-Protocol: carillon.v1, bearer." + token))
+		p.wantStatus(http.StatusSwitchingProtocols)
+		if c := p.wantClose(protocol.CloseBadToken); c.reason != why {
+			t.Errorf("close reason %q, want %q", c.reason, why)
+		}
+		if token == "" {
+			continue
+		}
+		p = dialRaw(t, s)
+		p.write(with("Authorization: Bearer " + token))
+		if r, body := p.response(); r.StatusCode != http.StatusUnauthorized || body != why+"\n" {
+			t.Errorf("%d %q, want 401 %q", r.StatusCode, body, why)
+		}
+		if !slices.ContainsFunc(log.lines(t), func(l logLine) bool { return l.Event == "refused" && l.Reason == why }) {
+			t.Errorf("the log does not say %q", why)
+		}
 	}
 }
 
