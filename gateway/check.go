@@ -90,11 +90,21 @@ func (cfg *config) checkNumbers() error {
 	return nil
 }
 
-// checkedOrigin is an origin in lower case, as browsers send it.
+// checkedOrigin is an origin as browsers send it: in lower case, and without the port that goes with the scheme.
 func checkedOrigin(v string) (string, error) {
-	scheme, host, ok := strings.Cut(v, "://")
-	if v != "*" && (!ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ ")) {
-		return "", errors.New("an origin is scheme://host[:port], without a path")
+	if v == "*" {
+		return v, nil
 	}
-	return strings.ToLower(v), nil
+	v = strings.ToLower(v)
+	scheme, host, ok := strings.Cut(v, "://")
+	if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ *") {
+		return "", errors.New("an origin is scheme://host[:port], without a path or a wildcard; * alone is any")
+	}
+	switch scheme {
+	case "https":
+		v = strings.TrimSuffix(v, ":443")
+	case "http":
+		v = strings.TrimSuffix(v, ":80")
+	}
+	return v, nil
 }

@@ -440,6 +440,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"token", "-nope"}, "-nope"},
 		{[]string{"-slow-consumer", "wait"}, "close or drop"},
 		{[]string{"-allow-origin", "example.org"}, "scheme://"},
+		{[]string{"-allow-origin", "https://*.example.org"}, "wildcard"},
 		{[]string{"-log-level", "loud"}, "debug"},
 		{[]string{"-log-format", "xml"}, "auto, text or json"},
 		{[]string{"-max-conections", "5"}, "is -max-connections meant?"},

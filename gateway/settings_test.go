@@ -135,6 +135,24 @@ func TestWithoutSecrets(t *testing.T) {
 	}
 }
 
+// What no browser sends would never be allowed, and nobody would be told.
+func TestOriginsAreAsBrowsersSendThem(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"https://App.Example": "https://app.example", "https://app.example:443": "https://app.example", "http://app.example:80": "http://app.example",
+		"http://app.example:443": "http://app.example:443", "http://[::1]:80": "http://[::1]", "app://desk": "app://desk", "*": "*",
+	} {
+		if got, err := checkedOrigin(given); got != want || err != nil {
+			t.Errorf("checkedOrigin(%q) = %q, %v, want %q", given, got, err, want)
+		}
+	}
+	for _, given := range []string{"", "app.example", "https://", "https://app.example/", "https://me@app.example", "https://*.app.example", "https://*", "null"} {
+		if got, err := checkedOrigin(given); err == nil {
+			t.Errorf("checkedOrigin(%q) = %q, want an error", given, got)
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := flagNames(newFlagSet(&config{}))
