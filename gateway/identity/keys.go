@@ -75,16 +75,20 @@ func readSecret(file string) ([]byte, error) {
 
 func isPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
-// readPEM reads the one block of a PEM file.
+// readPEM reads the one key of a PEM file. openssl ecparam -genkey writes the name of the curve before it, which the key
+// has as well.
 func readPEM(file string) (*pem.Block, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	block, rest := pem.Decode(content)
+	if block != nil && block.Type == "EC PARAMETERS" {
+		block, rest = pem.Decode(rest)
+	}
 	switch {
 	case block == nil:
-		return nil, fmt.Errorf("%s is not a PEM file", file)
+		return nil, fmt.Errorf("%s is not a PEM file with a key", file)
 	case isPEM(rest):
 		return nil, fmt.Errorf("%s holds several keys: for rotation use a key set (JWKS)", file)
 	}

@@ -92,6 +92,8 @@ func TestReadSigningKey(t *testing.T) {
 		{"short secret", []byte("s"), "at least 32"},
 		{"PKCS 1", block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), nil), "RS256"},
 		{"EC", block("EC PRIVATE KEY", ec, ecErr), "ES256"},
+		{"EC as openssl ecparam writes it", append(block("EC PARAMETERS", []byte("\x06\x08*\x86H\xce=\x03\x01\x07"), nil), block("EC PRIVATE KEY", ec, ecErr)...), "ES256"},
+		{"EC parameters alone", block("EC PARAMETERS", []byte("\x06\x08*\x86H\xce=\x03\x01\x07"), nil), "not a PEM file with a key"},
 		{"EC P-384", block("EC PRIVATE KEY", wrong, wrongErr), "only P-256"},
 		{"public", pkix(t, &curve.PublicKey), "no private key"},
 		{"broken", block("PRIVATE KEY", []byte("x"), nil), "asn1"},
