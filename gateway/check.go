@@ -31,6 +31,9 @@ func (cfg *config) check(command string) error {
 	if _, _, err := net.SplitHostPort(cfg.admin); err != nil {
 		return usagef("-admin %q is not host:port", cfg.admin)
 	}
+	if err := cfg.checkSecrets(); err != nil {
+		return err
+	}
 	if n := cfg.server.Loops; n < 0 || n > fanout.MaxLoops {
 		return usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
 	}
@@ -48,6 +51,18 @@ func (cfg *config) check(command string) error {
 	}
 	cfg.server.Addr = cfg.addr
 	cfg.server.Upgrade = protocol.UpgradeConfig{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
+	return nil
+}
+
+// checkSecrets refuses what would leave a door open that somebody means to close: -admin-token "$TOKEN", and the variable
+// is not set. Files that hold a token end with a line end, which is no part of it.
+func (cfg *config) checkSecrets() error {
+	for _, name := range []string{"jwt-secret", "jwt-public-key", "jwt-jwks", "admin-token"} {
+		if from := cfg.origin[name]; from != "" && strings.TrimSpace(cfg.flags.Lookup(name).Value.String()) == "" {
+			return usagef("-%s is given (%s) and empty: leave it out if that is meant", name, from)
+		}
+	}
+	cfg.adminToken = strings.TrimSpace(cfg.adminToken)
 	return nil
 }
 

@@ -429,6 +429,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"-max-message-burst", "50"}, "-max-message-rate"},
 		{[]string{"-heartbeat", "1s"}, "-heartbeat"},
 		{[]string{"-jwt-secret", "/does/not/exist"}, "secret"},
+		{[]string{"-jwt-secret", ""}, "-jwt-secret is given (flag) and empty"},
+		{[]string{"-admin-token", ""}, "-admin-token is given (flag) and empty"},
 		{[]string{"-jwt-audience", "x"}, "without a key"},
 		{[]string{"-personal-channel", "user:{sub}"}, "without a key"},
 		{[]string{"-trusted-proxy", "10.0.0.1/8"}, "network"},

@@ -55,6 +55,7 @@ func TestWrongVariables(t *testing.T) {
 		"CARILLON_DRAIN=soon":               "CARILLON_DRAIN",
 		"CARILLON_ADDR=0.0.0.0:80":          "-insecure",
 		"CARILLON_SLOW_CONSUMER=wait":       "close or drop",
+		"CARILLON_ADMIN_TOKEN=\n":           "empty",
 		"CARILLON_TRUSTED_PROXY=10.0.0.1/8": "network",
 	} {
 		var usage usageError
@@ -99,6 +100,13 @@ func TestPrintConfig(t *testing.T) {
 	var usage usageError
 	if _, err := readSettings("serve", []string{"-print-config", "-addr", "0.0.0.0:1"}, nil, &out); !errors.As(err, &usage) {
 		t.Errorf("with wrong settings: %v", err)
+	}
+}
+
+func TestLineEndIsNoPartOfTheAdminToken(t *testing.T) {
+	t.Parallel()
+	if cfg := read(t, nil, []string{"CARILLON_ADMIN_TOKEN=hush\n"}); cfg.adminToken != "hush" {
+		t.Errorf("token %q, which no header can carry", cfg.adminToken)
 	}
 }
 
