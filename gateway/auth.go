@@ -65,7 +65,8 @@ func token(args []string, stdout io.Writer) error {
 	key := fs.String("key", "", "file with the secret, or with a private key in PEM: what the gateway's -jwt-secret or -jwt-public-key fits")
 	fs.StringVar(&claims.Subject, "sub", "", "whose token it is")
 	channels := fs.String("channels", "", "patterns of the channels it may hear, with commas between them; default: user:{sub}")
-	ttl := fs.Duration("ttl", time.Hour, "how long it is good")
+	var ttl time.Duration
+	span(&ttl, time.Hour)(fs, "ttl", "how long it is good")
 	fs.StringVar(&claims.Audience, "aud", "", "claim aud")
 	fs.StringVar(&claims.Issuer, "iss", "", "claim iss")
 	fs.StringVar(&claims.KeyID, "kid", "", "name of the key, for key sets")
@@ -76,7 +77,7 @@ func token(args []string, stdout io.Writer) error {
 			fs.PrintDefaults()
 			return err
 		}
-		return usagef("token: %v", err)
+		return usagef("token: %v (%s)", err, hint(err, fs, "gateway token -h"))
 	}
 	switch {
 	case fs.NArg() > 0:
@@ -85,13 +86,15 @@ func token(args []string, stdout io.Writer) error {
 		return usagef("token needs -key FILE and -sub ID, as in: gateway token -key jwt.key -sub ann")
 	}
 	if *channels != "" {
-		claims.Channels = strings.Split(*channels, ",")
+		for pattern := range strings.SplitSeq(*channels, ",") {
+			claims.Channels = append(claims.Channels, strings.TrimSpace(pattern))
+		}
 	}
 	signing, err := identity.ReadSigningKey(*key)
 	if err != nil {
 		return fmt.Errorf("-key: %w", err)
 	}
-	made, err := identity.Mint(claims, signing, time.Now(), *ttl)
+	made, err := identity.Mint(claims, signing, time.Now(), ttl)
 	if err != nil {
 		return usagef("token: %w", err)
 	}

@@ -30,7 +30,7 @@ func TestTokenToKick(t *testing.T) {
 		t.Fatal(err)
 	}
 	gw := start(t, "-jwt-secret", key, "-jwt-query", "-personal-channel", "user:{sub}", "-log-level", "debug")
-	token := mint(t, "-key", key, "-sub", "ann", "-channels", "user:{sub},news")
+	token := mint(t, "-key", key, "-sub", "ann", "-channels", "user:{sub}, news")
 
 	if _, resp, err := websocket.Dial(t.Context(), gw.ws, nil); err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Fatalf("without a token: %v, %v, want 401", resp, err)
@@ -44,6 +44,12 @@ func TestTokenToKick(t *testing.T) {
 		if _, text, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(text), want) {
 			t.Fatalf("message %s, %v, want %s in it", text, err, want)
 		}
+	}
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"subscribe","channel":"news"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(text), `"subscribed"`) {
+		t.Fatalf("message %s, %v: the space behind the comma is no part of the pattern", text, err)
 	}
 	resp, err := http.Post(gw.admin+"/disconnect", "application/json", strings.NewReader(`{"user":"ann"}`))
 	if err != nil {

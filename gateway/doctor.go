@@ -22,8 +22,9 @@ var errHost = errors.New("doctor: this host does not hold that many connections"
 func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	connections := fs.Int("connections", 10_000, "connections that the host is to hold")
 	cfg := &config{}
+	connections := 0
+	number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
 	serve := newFlagSet(cfg)
 	for _, name := range []string{"addr", "admin", "loops", "redis", "send-buffer", "memory-limit"} {
 		fs.Var(serve.Lookup(name).Value, name, "as given to the gateway")
@@ -37,15 +38,15 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 			fs.PrintDefaults()
 			return err
 		}
-		return usagef("doctor: %v", err)
+		return usagef("doctor: %v (%s)", err, hint(err, fs, "gateway doctor -h"))
 	}
 	switch {
 	case fs.NArg() > 0:
 		return usagef("doctor: unexpected argument %q", fs.Arg(0))
-	case *connections < 1 || *connections > maxConnections:
-		return usagef("doctor: -connections %d: between 1 and %d are possible", *connections, maxConnections)
+	case connections < 1 || connections > maxConnections:
+		return usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
 	}
-	cfg.server.MaxConnections = *connections
+	cfg.server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy
 	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, cfg.redis)...)

@@ -21,11 +21,17 @@ func yes(p *bool) binding {
 }
 
 func number(p *int, value int) binding {
-	return func(fs *flag.FlagSet, name, usage string) { fs.IntVar(p, name, value, usage) }
+	return func(fs *flag.FlagSet, name, usage string) {
+		*p = value
+		fs.Var(amount[int]{p, wholeNumber, "a whole number is needed"}, name, usage)
+	}
 }
 
 func span(p *time.Duration, value time.Duration) binding {
-	return func(fs *flag.FlagSet, name, usage string) { fs.DurationVar(p, name, value, usage) }
+	return func(fs *flag.FlagSet, name, usage string) {
+		*p = value
+		fs.Var(amount[time.Duration]{p, time.ParseDuration, "a time is a number and its unit, as in 500ms, 30s or 5m"}, name, usage)
+	}
 }
 
 // bytesize is a size of at least one byte.
@@ -52,6 +58,36 @@ func oneOf[T ~string](p *T, words ...T) binding {
 // each is a flag that may be given several times, or once as a list with commas, which is how the environment gives it.
 func each[T any](p *[]T, parse func(string) (T, error)) binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.Var(list[T]{p, parse}, name, usage) }
+}
+
+// wholeNumber reads 1000000, and 1_000_000 as Go writes it.
+func wholeNumber(v string) (int, error) {
+	n, err := strconv.ParseInt(v, 0, strconv.IntSize)
+	return int(n), err
+}
+
+// amount is a number or a time. The flag package has both, but says no more than "parse error" of a wrong one.
+type amount[T any] struct {
+	p     *T
+	parse func(string) (T, error)
+	wants string
+}
+
+func (a amount[T]) String() string {
+	var zero T
+	if a.p == nil { // package flag asks so what zero looks like, and leaves it out of the help
+		return fmt.Sprint(zero)
+	}
+	return fmt.Sprint(*a.p)
+}
+
+func (a amount[T]) Set(v string) error {
+	parsed, err := a.parse(v)
+	if err != nil {
+		return errors.New(a.wants)
+	}
+	*a.p = parsed
+	return nil
 }
 
 // size is a number of bytes: 512, 64KiB, 1MiB.

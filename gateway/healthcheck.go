@@ -20,7 +20,7 @@ const healthTimeout = 3 * time.Second
 func healthcheck(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("healthcheck", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	admin := fs.String("admin", "127.0.0.1:9090", "admin listener of the gateway")
+	admin := adminFlag(fs, "admin listener of the gateway")
 	ready := fs.Bool("ready", false, "ask whether new clients should be sent there: Redis too")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -29,7 +29,7 @@ func healthcheck(ctx context.Context, args []string, stdout io.Writer) error {
 			fs.PrintDefaults()
 			return err
 		}
-		return usagef("healthcheck: %v", err)
+		return usagef("healthcheck: %v (%s)", err, hint(err, fs, "gateway healthcheck -h"))
 	}
 	if fs.NArg() > 0 {
 		return usagef("healthcheck: unexpected argument %q", fs.Arg(0))
@@ -40,7 +40,11 @@ func healthcheck(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*admin+path, nil)
+	at, err := adminURL(*admin, path)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return usagef("healthcheck: -admin: %w", err)
 	}

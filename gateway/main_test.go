@@ -304,6 +304,23 @@ func TestPublishCommand(t *testing.T) {
 	}
 }
 
+// In a container the gateway has its flags from the environment, and so must have what asks it there.
+func TestCommandsFindTheGatewayByTheEnvironment(t *testing.T) {
+	gw := start(t, "-redis", redistest.Start(t).URL(), "-admin-token", "hush")
+	t.Setenv("CARILLON_ADMIN", strings.TrimPrefix(gw.admin, "http://"))
+	t.Setenv("CARILLON_ADMIN_TOKEN", "hush\n")
+	for _, args := range [][]string{{"healthcheck"}, {"publish", "user:1", "hello"}} {
+		var stderr bytes.Buffer
+		if status := run(t.Context(), args, io.Discard, &stderr); status != exitOK {
+			t.Errorf("gateway %q = %d: %s", args, status, &stderr)
+		}
+	}
+	var help bytes.Buffer
+	if run(t.Context(), []string{"publish", "-h"}, &help, io.Discard); strings.Contains(help.String(), "hush") {
+		t.Errorf("the help shows the token:\n%s", &help)
+	}
+}
+
 func TestTwoGatewaysOneRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -424,6 +441,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"-max-message", "64XB"}, "size"},
 		{[]string{"-max-connections", "-1"}, "negative"},
 		{[]string{"-ping-interval", "-1s"}, "negative"},
+		{[]string{"-ping-interval", "30"}, "as in 500ms, 30s"},
+		{[]string{"-max-channels", "1k"}, "whole number"},
 		{[]string{"-handshake-timeout", "0"}, "time is needed"},
 		{[]string{"-max-fragments", "0"}, "between 1"},
 		{[]string{"-max-message-burst", "50"}, "-max-message-rate"},
@@ -440,6 +459,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"-jwt-secret", "k", "-jwt-cookie", "session", "-allow-origin", "*"}, "list the origins"},
 		{[]string{"token", "-sub", "ann"}, "-key"},
 		{[]string{"token", "-nope"}, "-nope"},
+		{[]string{"token", "-chanels", "x"}, "is -channels meant?"},
+		{[]string{"token", "-key", "k", "-sub", "ann", "-ttl", "1d"}, "as in 500ms, 30s"},
+		{[]string{"doctor", "-conections", "5"}, "is -connections meant?"},
+		{[]string{"healthcheck", "-admin", "http://127.0.0.1:9090"}, "not host:port"},
+		{[]string{"publish", "-admn", "x"}, "is -admin meant?"},
+		{[]string{"publish", "-admin", "9090", "user:1", "x"}, "not host:port"},
 		{[]string{"-slow-consumer", "wait"}, "close or drop"},
 		{[]string{"-allow-origin", "example.org"}, "scheme://"},
 		{[]string{"-allow-origin", "https://*.example.org"}, "wildcard"},

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// hint says what to do about an error of the flag package: for a flag that does not exist, which may be meant.
-func hint(err error, fs *flag.FlagSet) string {
+// hint says what to do about an error of the flag package: for a flag that does not exist, which may be meant; else which
+// command lists them.
+func hint(err error, fs *flag.FlagSet, help string) string {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 		var names []string
 		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
@@ -14,7 +15,7 @@ func hint(err error, fs *flag.FlagSet) string {
 			return "is -" + near + " meant?"
 		}
 	}
-	return "gateway -h lists the flags"
+	return help + " lists the flags"
 }
 
 // nearest returns the name that a misspelt one may stand for: the one that the fewest changes lead to, if those are few

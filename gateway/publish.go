@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -23,8 +25,8 @@ const publishTimeout = 5 * time.Second
 func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := flag.NewFlagSet("publish", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	admin := fs.String("admin", "127.0.0.1:9090", "admin listener of the gateway to publish through")
-	token := fs.String("admin-token", "", "its bearer token")
+	admin := adminFlag(fs, "admin listener of the gateway to publish through")
+	token := fs.String("admin-token", "", "its bearer token, else from "+envName("admin-token"))
 	redis := fs.String("redis", "", "publish to this Redis instead")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -33,7 +35,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 			fs.PrintDefaults()
 			return err
 		}
-		return usagef("publish: %v", err)
+		return usagef("publish: %v (%s)", err, hint(err, fs, "gateway publish -h"))
 	}
 	if fs.NArg() != 2 {
 		return usagef("publish takes a channel and data, as in: gateway publish user:123 hello")
@@ -47,7 +49,32 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	if *redis != "" {
 		return publishRedis(ctx, *redis, channel, fs.Arg(1), stdout)
 	}
+	if *token == "" { // not the flag's default: the help would show it
+		*token = strings.TrimSpace(os.Getenv(envName("admin-token")))
+	}
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
+}
+
+// adminFlag is where a running gateway is asked. Like the gateway's own flag it may come from the environment, which
+// both have in a container.
+func adminFlag(fs *flag.FlagSet, usage string) *string {
+	value := os.Getenv(envName("admin"))
+	if value == "" {
+		value = "127.0.0.1:9090"
+	}
+	return fs.String("admin", value, usage)
+}
+
+// adminURL is a path of the admin listener. No host, in its own flag, is all addresses.
+func adminURL(admin, path string) (string, error) {
+	host, port, err := net.SplitHostPort(admin)
+	if err != nil {
+		return "", usagef("-admin %q is not host:port", admin)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port) + path, nil
 }
 
 func publishRedis(ctx context.Context, redis, channel, data string, stdout io.Writer) error {
@@ -65,7 +92,11 @@ func publishRedis(ctx context.Context, redis, channel, data string, stdout io.Wr
 }
 
 func publishAdmin(ctx context.Context, admin, token, channel, data string, stdout io.Writer) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+admin+"/publish/"+url.PathEscape(channel), strings.NewReader(data))
+	at, err := adminURL(admin, "/publish/"+url.PathEscape(channel))
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(data))
 	if err != nil {
 		return usagef("-admin: %w", err)
 	}

@@ -38,7 +38,7 @@ func readSettings(command string, args, environ []string, stdout io.Writer) (*co
 			printHelp(stdout)
 			return nil, err
 		}
-		return nil, usagef("%v (%s)", err, hint(err, fs))
+		return nil, usagef("%v (%s)", err, hint(err, fs, "gateway -h"))
 	}
 	if fs.NArg() > 0 {
 		return nil, usagef("unexpected argument %q (flags come before it or not at all)", fs.Arg(0))

@@ -43,6 +43,9 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 		}
 	}
 	// A flag can undo what the environment set.
+	if cfg := read(t, []string{"-max-connections", "1_000_000"}, nil); cfg.server.MaxConnections != 1_000_000 {
+		t.Errorf("max-connections %d", cfg.server.MaxConnections)
+	}
 	if cfg := read(t, []string{"-memory-limit", "0", "-insecure=false"}, []string{"CARILLON_MEMORY_LIMIT=1GiB", "CARILLON_INSECURE=1"}); cfg.memoryLimit != 0 || cfg.insecure {
 		t.Errorf("memory limit %d, insecure %v", cfg.memoryLimit, cfg.insecure)
 	}
