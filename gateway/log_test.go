@@ -26,6 +26,7 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 		text <- string(all)
 	}()
 	log.close()
+	<-log.written // close is only so patient, and this machine may be busy
 	_ = w.Close() // a pipe's does not fail
 	got := <-text
 	lines := strings.Count(got, "line ")
