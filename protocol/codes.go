@@ -172,10 +172,8 @@ var (
 	ErrTokenExpired = &CloseError{CloseTokenExpired, "token expired", "token_expired"}
 )
 
-// TokenRefused returns [ErrTokenRefused] with why the token is not good, in at most 123 bytes.
-func TokenRefused(why string) *CloseError {
-	return &CloseError{ErrTokenRefused.Code, why, ErrTokenRefused.Label}
-}
+// Because returns e with another reason, of at most 123 bytes: why a token is not good.
+func (e *CloseError) Because(why string) *CloseError { return &CloseError{e.Code, why, e.Label} }
 
 // RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
 func RestartAfter(ms int64) *CloseError {

@@ -28,9 +28,10 @@ var (
 	RefuseRate     = &Refusal{Status: http.StatusServiceUnavailable, Reason: "accept_rate", Body: "Too many clients connect at the same time.", RetryAfter: 1}
 	RefuseProxy    = &Refusal{Status: http.StatusBadRequest, Reason: "bad_proxy_header", Body: "A PROXY protocol header is expected here."}
 	RefuseNoToken  = &Refusal{Status: http.StatusUnauthorized, Reason: "no_token", Body: "A token is needed: Authorization: Bearer <token>, or Sec-WebSocket-Protocol: carillon.v1, bearer.<token>."}
-	RefuseToken    = &Refusal{Status: http.StatusUnauthorized, Reason: "bad_token", Body: "The token is not valid."}
-	RefuseExpired  = &Refusal{Status: http.StatusUnauthorized, Reason: "token_expired", Body: "The token has expired."}
-	RefuseKey      = &Refusal{Status: http.StatusServiceUnavailable, Reason: "token_not_yet", Body: "The token cannot be judged yet.", RetryAfter: 5}
+	// The body of those about a token is why it is not good.
+	RefuseToken    = &Refusal{Status: http.StatusUnauthorized, Reason: "bad_token"}
+	RefuseExpired  = &Refusal{Status: http.StatusUnauthorized, Reason: "token_expired"}
+	RefuseKey      = &Refusal{Status: http.StatusServiceUnavailable, Reason: "token_not_yet", RetryAfter: 5}
 	RefuseInternal = &Refusal{Status: http.StatusInternalServerError, Reason: "internal", Body: "The gateway failed on this request."}
 )
 

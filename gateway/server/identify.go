@@ -39,19 +39,21 @@ func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err err
 //
 // Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
-	refusal, closing := *protocol.RefuseToken, protocol.TokenRefused(err.Error())
+	why := err.Error()
+	refusal, closing := *protocol.RefuseToken, protocol.ErrTokenRefused.Because(why)
 	switch {
 	case errors.Is(err, identity.ErrNoToken):
 		refusal = *protocol.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
-		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired
+		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired.Because(why)
 	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
 		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
-	default:
-		refusal.Body = err.Error()
+	}
+	if refusal.Body == "" {
+		refusal.Body = why
 	}
 	lp.countRefusal(&refusal)
-	lp.event(c, "refused", err.Error())
+	lp.event(c, "refused", why)
 	if coded {
 		lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
 	} else {

@@ -97,7 +97,9 @@ func TestTokenIsAskedFor(t *testing.T) {
 				}
 				p.wantEOF()
 			case tc.code != 0:
-				p.wantClose(tc.code)
+				if c := p.wantClose(tc.code); !strings.Contains(c.reason, "token") {
+					t.Errorf("reason %q, want what is wrong with the token", c.reason)
+				}
 			default:
 				if protocols := r.Header.Get("Sec-WebSocket-Protocol"); protocols != "" && protocols != protocol.Subprotocol {
 					t.Errorf("sub-protocol %q is answered: the token must not be", protocols)
@@ -156,8 +158,11 @@ func TestTokenOfAKeyNotYetKnown(t *testing.T) {
 	token := "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDB9." + strings.Repeat("A", 86)
 	p := dialRaw(t, s)
 	p.write(with("Authorization: Bearer " + token))
-	if r := p.wantStatus(http.StatusServiceUnavailable); r.Header.Get("Retry-After") == "" {
-		t.Error("503 without Retry-After")
+	switch r, body := p.response(); {
+	case r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "":
+		t.Errorf("%d, Retry-After %q, want 503 with one", r.StatusCode, r.Header.Get("Retry-After"))
+	case body != identity.ErrUnknownKey.Error()+"\n":
+		t.Errorf("body %q, want %q", body, identity.ErrUnknownKey)
 	}
 	p = dialRaw(t, s)
 	p.write(with("Sec-WebSocket-Protocol: carillon.v1, bearer." + token))
