@@ -67,6 +67,7 @@ func conduct(ctx context.Context, cfg *config, stderr io.Writer, done func(*repo
 		return err
 	}
 	defer func() { err = errors.Join(err, crew.close()) }()
+	defer context.AfterFunc(ctx, crew.abandon)()
 
 	c := &conductor{cfg: cfg, fleet: f, crew: crew, pub: pub, begun: time.Now(), result: newResult(cfg, f, crew)}
 	c.result.Preflight = checked

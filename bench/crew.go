@@ -124,6 +124,15 @@ func (c *crew) close() error {
 	})
 }
 
+// abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
+func (c *crew) abandon() {
+	for _, h := range c.hands {
+		if h.clock != nil {
+			h.clock.Abandon()
+		}
+	}
+}
+
 // watch keeps up with one worker.
 func (c *crew) watch(h *hand) {
 	for {

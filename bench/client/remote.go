@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/rpc"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/wire"
@@ -14,6 +15,7 @@ import (
 type Remote struct {
 	name string
 	rpc  *rpc.Client
+	once sync.Once // closes rpc
 
 	// Offset is what to add to its clock to get ours, and Bound how wrong that can be: half of the fastest of many
 	// round trips. Both are 0 for a process of this machine, which reads the same clock.
@@ -32,9 +34,9 @@ func (r *Remote) Synchronize(clock wire.Clock) error {
 	seen := make([]trip, trips)
 	for i := range seen {
 		sent := clock.Now()
-		there, err := call[int64](r, "Time", None{})
+		there, err := callWithin[int64](r, firstTime, "Time", None{})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w (does it serve another bench?)", err)
 		}
 		took := clock.Now() - sent
 		seen[i] = trip{took, sent + took/2 - there}
@@ -50,11 +52,39 @@ func (r *Remote) Begin(plan Plan) error {
 	return r.tell("Begin", plan)
 }
 
+// How long a worker may take to answer. One that was stopped, or whose machine is gone, must not keep a run for ever; a
+// process among fifty others with 20,000 sockets each needs some. The first question has an answer at once, unless the
+// worker serves another bench.
+const (
+	answerTime = time.Minute
+	firstTime  = 10 * time.Second
+)
+
 func call[R, A any](r *Remote, method string, args A) (reply R, err error) {
-	if err = r.rpc.Call("Worker."+method, args, &reply); err != nil {
-		err = fmt.Errorf("worker %s: %w", r.name, err)
+	return callWithin[R](r, answerTime, method, args)
+}
+
+func callWithin[R, A any](r *Remote, limit time.Duration, method string, args A) (R, error) {
+	var reply R // not a result: an answer that comes too late may still be written to it
+	asked := r.rpc.Go("Worker."+method, args, &reply, make(chan *rpc.Call, 1))
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-asked.Done:
+		if asked.Error != nil {
+			return reply, fmt.Errorf("worker %s: %w", r.name, asked.Error)
+		}
+		return reply, nil
+	case <-timer.C:
+		r.Abandon() // nothing that it says later counts
+		var none R
+		return none, fmt.Errorf("worker %s has not answered for %s", r.name, limit)
 	}
-	return reply, err
+}
+
+// Abandon hangs up on the worker: whoever waits for an answer gets an error, and the worker ends when it notices.
+func (r *Remote) Abandon() {
+	r.once.Do(func() { _ = r.rpc.Close() }) // nothing depends on how it ends
 }
 
 func (r *Remote) tell(method string, args any) error {
@@ -103,9 +133,6 @@ func (r *Remote) Watch() (Progress, error) { return call[Progress](r, "Watch", N
 
 // Close ends the worker and the connection to it.
 func (r *Remote) Close() error {
-	stopErr := r.tell("Stop", None{})
-	if err := r.rpc.Close(); stopErr == nil {
-		stopErr = err
-	}
-	return stopErr
+	defer r.Abandon()
+	return r.tell("Stop", None{})
 }

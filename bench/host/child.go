@@ -70,9 +70,10 @@ func (c *Child) exited() error {
 // stopTime is how long a child may take to end: one with 20,000 sockets, among fifty others, needs some.
 const stopTime = 60 * time.Second
 
-// Stop ends the child: SIGTERM by its pid, then, if it takes too long, SIGKILL.
+// Stop ends the child: SIGTERM by its pid, then, if it takes too long, SIGKILL. One that was paused goes on, to hear it.
 func (c *Child) Stop() error {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // both fail only when it has ended
+	_ = c.cmd.Process.Signal(syscall.SIGCONT)
 	timer := time.NewTimer(stopTime)
 	defer timer.Stop()
 	select {

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carillon-ws/carillon/bench/floor"
+)
+
+// until is a writer that closes seen when what is written contains text.
+type until struct {
+	text string
+	once sync.Once
+	seen chan struct{}
+}
+
+func (u *until) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(u.text)) {
+		u.once.Do(func() { close(u.seen) })
+	}
+	return len(p), nil
+}
+
+// startPausable is a worker elsewhere that says nothing more once pause is closed, and hangs up on nobody.
+func startPausable(t *testing.T, pause <-chan struct{}) (addr string) {
+	t.Helper()
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker := net.JoinHostPort("127.0.0.1", ports[0])
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = listenAsWorker(ctx, worker, io.Discard) })
+	awaitListener(t, worker)
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() {
+		conn, err := front.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close() //nolint:errcheck // the test's end
+		behind, err := net.Dial("tcp", worker)
+		if err != nil {
+			return
+		}
+		wg.Go(func() {
+			defer behind.Close()         //nolint:errcheck // the test's end
+			_, _ = io.Copy(behind, conn) // until the conductor hangs up
+		})
+		for buf := make([]byte, 64<<10); ; {
+			n, err := behind.Read(buf)
+			if err != nil {
+				return
+			}
+			select {
+			case <-pause:
+				continue
+			default:
+			}
+			if _, err := conn.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		_ = front.Close()
+		wg.Wait()
+	})
+	return front.Addr().String()
+}
+
+func TestInterruptDoesNotWaitForASilentWorker(t *testing.T) {
+	t.Parallel()
+	steady := &until{text: "steady", seen: make(chan struct{})}
+	addr := startPausable(t, steady.seen)
+	f := startTestFloor(t, floor.Each)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	status := make(chan int, 1)
+	go func() {
+		args := atFloor(f, "-connections 20 -rate 20 -duration 20s -progress plain -workers "+addr)
+		status <- run(ctx, args, io.Discard, steady)
+	}()
+	<-steady.seen
+	cancel()
+	select {
+	case got := <-status:
+		if got != exitError {
+			t.Errorf("exit status %d, want %d", got, exitError)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("bench still waits for a worker that says nothing")
+	}
+}
