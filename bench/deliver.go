@@ -107,7 +107,8 @@ func (c *crew) delivered(p *presser, t *client.Tally, changing bool) *delivery {
 		Publications: p.sent, Seconds: took, Expected: p.expect,
 		Received: t.Distinct(), Duplicated: t.Duplicated, Reordered: t.Reordered, Misdelivered: t.Misdelivered,
 		Foreign: t.Foreign, GapsTold: t.GapsTold, ErrorsTold: t.ErrorsTold, Lost: t.Lost, Missed: t.Missed, Closed: c.closed(),
-		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), ReadLag: report.Summarize(t.ReadLag),
+		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), PublisherWait: report.Summarize(p.waited), ReadLag: report.Summarize(t.ReadLag),
+		WakeLag: report.Summarize(t.WakeLag),
 	}, tally: t}
 	if changing {
 		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
@@ -218,6 +219,6 @@ func (d *delivery) merge(o *delivery) {
 	d.ErrorsTold += o.ErrorsTold
 	d.Closed, d.ClosedWhy = o.Closed, o.ClosedWhy
 	d.PerSecond = float64(d.Received) / d.Seconds
-	d.Delivery, d.ReadLag = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.ReadLag)
+	d.Delivery, d.ReadLag, d.WakeLag = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.ReadLag), report.Summarize(d.tally.WakeLag)
 	d.First, d.Last = report.Summarize(d.first), report.Summarize(d.last)
 }

@@ -32,6 +32,8 @@ type presser struct {
 	bytes  []byte
 	names  []string         // of the channels, as Redis carries them
 	lag    client.Histogram // how long after its intended time a publication was handed over
+	waited client.Histogram // of that, waiting for the answer to those before
+	free   int64            // when that answer came
 	sent   int
 	first  uint32 // number of the first publication
 	start  int64  // when it was meant to be sent
@@ -39,7 +41,7 @@ type presser struct {
 }
 
 func newPresser(c *crew, pub wire.Publisher, l load) *presser {
-	p := &presser{crew: c, pub: pub, load: l, lag: client.NewHistogram(), first: c.board.opened()}
+	p := &presser{crew: c, pub: pub, load: l, lag: client.NewHistogram(), waited: client.NewHistogram(), first: c.board.opened()}
 	for ch := range c.load.Channels {
 		p.names = append(p.names, redisChannelName(&c.plan.Speech, ch))
 	}
@@ -141,10 +143,13 @@ func (p *presser) emit(ctx context.Context, n int, at func(int) int64) error {
 		p.batch = append(p.batch, wire.Publication{Channel: p.names[ch], Payload: p.bytes[from:]})
 		p.expect += uint64(p.crew.audience[ch])
 		p.lag.Record(now - intended)
+		p.waited.Record(p.free - intended)
 		next++
 	}
 	p.sent += n
-	if err := p.pub.Publish(ctx, p.batch); err != nil {
+	err := p.pub.Publish(ctx, p.batch)
+	p.free = p.crew.clock.Now()
+	if err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
 	return nil

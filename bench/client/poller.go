@@ -1,6 +1,7 @@
 package client
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
 	"sync"
@@ -16,8 +17,11 @@ const (
 	// readBuffer takes the backlog of a socket in one read: one buffer a poller, not one a connection.
 	readBuffer = 256 << 10
 	minRead    = 16 << 10
-	// wakeEvent marks the event of the wake-up descriptor; clients have the index they are stored at.
+	// Events of other descriptors than clients', which have the index they are stored at.
 	wakeEvent = -1
+	tickEvent = -2
+	// tickEvery is how often a poller looks whether it is late.
+	tickEvery = 20 * time.Millisecond
 	// retryAfter is how long a client that must come back waits after a failed attempt, as a browser's would.
 	retryAfter = 200 * time.Millisecond
 	// churnTurn is how often a poller looks whether it is time for the next client to leave.
@@ -40,6 +44,7 @@ type poller struct {
 	board  *board
 	epfd   int
 	wakefd int
+	tickfd int
 	share  float64 // of the connections of the run, and so of its rates
 	most   int     // connections under way
 
@@ -68,6 +73,7 @@ type poller struct {
 	churned    int
 	churnNext  int
 	turn       int64 // when it began
+	ticked     int64 // when the last tick was due
 	stopped    bool
 
 	// Guarded by mu.
@@ -89,7 +95,38 @@ func (p *poller) open() (err error) {
 	if p.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	return p.watch(p.wakefd, wakeEvent, unix.EPOLLIN)
+	if err := p.watch(p.wakefd, wakeEvent, unix.EPOLLIN); err != nil {
+		return err
+	}
+	return p.startTicking()
+}
+
+// startTicking makes a descriptor readable every tickEvery, as a socket is when something comes: how late it is read
+// is how late a client is read that has something at that moment, whatever keeps the thread: a full turn, other
+// programs on its CPU, or that the process was stopped.
+func (p *poller) startTicking() (err error) {
+	if p.tickfd, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		return os.NewSyscallError("timerfd_create", err)
+	}
+	every := unix.NsecToTimespec(tickEvery.Nanoseconds())
+	p.ticked = p.clock.Now()
+	if err := unix.TimerfdSettime(p.tickfd, 0, &unix.ItimerSpec{Interval: every, Value: every}, nil); err != nil {
+		return os.NewSyscallError("timerfd_settime", err)
+	}
+	return p.watch(p.tickfd, tickEvent, unix.EPOLLIN)
+}
+
+// onTick notes how late this tick is read, and each of those that nobody could read meanwhile.
+func (p *poller) onTick() {
+	var count [8]byte
+	if _, err := unix.Read(p.tickfd, count[:]); err != nil {
+		return // nothing there yet
+	}
+	now := p.clock.Now()
+	for range binary.NativeEndian.Uint64(count[:]) {
+		p.ticked += tickEvery.Nanoseconds()
+		p.tally.WakeLag.Record(now - p.ticked)
+	}
 }
 
 func (p *poller) watch(fd int, id int32, events uint32) error {
@@ -116,11 +153,14 @@ func (p *poller) run() {
 		p.turn = p.clock.Now()
 		for i := range max(n, 0) {
 			ev := &events[i]
-			if ev.Fd == wakeEvent {
+			switch ev.Fd {
+			case wakeEvent:
 				p.readMail()
-				continue
+			case tickEvent:
+				p.onTick()
+			default:
+				p.onEvents(&p.clients[ev.Fd], ev.Events)
 			}
-			p.onEvents(&p.clients[ev.Fd], ev.Events)
 		}
 		// The last client that was read waited this long for the others of its turn: that is ours, not the server's.
 		if n > 0 {

@@ -19,11 +19,12 @@ type Tally struct {
 	Connect  Histogram // from the first SYN to `subscribed`
 	Delivery Histogram // from the intended time of sending, one each delivery
 	ReadLag  Histogram // how long after its turn began a client was read: at least so late is bench itself
+	WakeLag  Histogram // how late a client is read that has something at any moment, tickEvery apart
 }
 
 // NewTally returns an empty one.
 func NewTally() Tally {
-	return Tally{Connect: NewHistogram(), Delivery: NewHistogram(), ReadLag: NewHistogram()}
+	return Tally{Connect: NewHistogram(), Delivery: NewHistogram(), ReadLag: NewHistogram(), WakeLag: NewHistogram()}
 }
 
 // Merge adds what another poller or worker saw.
@@ -46,6 +47,7 @@ func (t *Tally) Merge(from *Tally) {
 	t.Connect.Merge(from.Connect)
 	t.Delivery.Merge(from.Delivery)
 	t.ReadLag.Merge(from.ReadLag)
+	t.WakeLag.Merge(from.WakeLag)
 }
 
 // Distinct is what was received, each once.

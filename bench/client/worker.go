@@ -77,7 +77,7 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 		worker: w, clock: wire.NewClock(), ahead: plan.Ahead, speech: plan.Speech, ack: plan.Speech.ack(), mark: plan.Mark,
 		load: plan.Load, board: shared, audience: audience, share: float64(n) / float64(plan.Load.Connections),
 		most: max(plan.Opening, 1), clients: make([]client, n), buf: make([]byte, readBuffer), tally: NewTally(), second: NewHistogram(),
-		epfd: -1, wakefd: -1,
+		epfd: -1, wakefd: -1, tickfd: -1,
 	}
 	var err error
 	if p.dialer, err = newDialer(plan.Targets, plan.Sources); err != nil {
@@ -117,6 +117,7 @@ func (w *Worker) closeDescriptors() {
 	for _, p := range w.pollers {
 		_ = unix.Close(p.epfd) // nothing depends on the end of a descriptor without data
 		_ = unix.Close(p.wakefd)
+		_ = unix.Close(p.tickfd)
 	}
 }
 

@@ -215,9 +215,9 @@ func (s Spread) text(u unit) string {
 	}
 	one := func(v float64) string {
 		switch {
-		case u == unitTime && v < 1000:
+		case u.isTime() && v < 1000:
 			return fmt.Sprintf("%.2f us", v)
-		case u == unitTime:
+		case u.isTime():
 			return micros(int64(v))
 		case u == unitBytes:
 			return fmt.Sprintf("%.0f B", v)

@@ -71,6 +71,7 @@ func TestFinish(t *testing.T) {
 		{"late, but little", func(r *Result) { r.Steady.PublisherLag.P99 = 900 }, "", true, true, true},
 		{"thread saturated", func(r *Result) { r.Phases[1].Busiest = 0.9 }, "", true, false, true},
 		{"read late", func(r *Result) { r.Steady.ReadLag.P99 = 50_000 }, "", true, false, true},
+		{"threads came late", func(r *Result) { r.Steady.WakeLag.P99 = 900_000 }, "", true, false, true},
 		{"fault did not heal", func(r *Result) { r.Redis = &Outage{} }, "", false, true, true},
 	} {
 		r := sampleRun("x", 1)
@@ -94,7 +95,16 @@ func TestInvalidPercentilesAreNotTold(t *testing.T) {
 	t.Parallel()
 	r := sampleRun("x", 1)
 	r.Phases[1].Busiest = 0.99
-	r.Finish(nil)
+	p99s := r.Steady.Delivery.P99
+	r.Slow = &Slow{Others: r.Steady, P99Before: p99s, P99During: p99s, OK: true}
+	demands, err := ParseDemands("p99<10s,lost=0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Finish(demands)
+	if failed := r.Failed(); len(failed) != 1 || failed[0].Metric != "p99" {
+		t.Errorf("demands that do not hold: %v, want the p99 alone, which is not known", failed)
+	}
 	var text, html bytes.Buffer
 	Print(&text, r)
 	if err := WriteHTML(&html, []Group{{Runs: []*Result{r}}}); err != nil {

@@ -126,12 +126,14 @@ type Delivered struct {
 	Closed       int     `json:"closed"`     // connections that ended before the phase did
 	ClosedWhy    string  `json:"closedWhy,omitempty"`
 
-	PerSecond    float64 `json:"deliveriesPerSecond"`
-	Delivery     Latency `json:"delivery"`
-	First        Latency `json:"firstSubscriber"`
-	Last         Latency `json:"lastSubscriber"`
-	PublisherLag Latency `json:"publisherLag"`
-	ReadLag      Latency `json:"readLag"` // how long bench itself left clients unread after it had seen that they have something
+	PerSecond     float64 `json:"deliveriesPerSecond"`
+	Delivery      Latency `json:"delivery"`
+	First         Latency `json:"firstSubscriber"`
+	Last          Latency `json:"lastSubscriber"`
+	PublisherLag  Latency `json:"publisherLag"`
+	PublisherWait Latency `json:"publisherWait"` // of that lag, waiting for the answer to publications before
+	ReadLag       Latency `json:"readLag"`       // how long bench itself left clients unread after it had seen that they have something
+	WakeLag       Latency `json:"wakeLag"`       // how late its threads came to read at any moment, every 20 ms, whatever kept them
 }
 
 // Clean reports whether everything was delivered, once, in order, to connections that stayed.

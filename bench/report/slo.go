@@ -28,21 +28,24 @@ type metric struct {
 type unit uint8
 
 const (
-	unitCount unit = iota
-	unitTime       // microseconds
+	unitCount   unit = iota
+	unitTime         // microseconds
+	unitLatency      // likewise, of what clients saw: bench's own as much as the server's when a run is invalid
 	unitBytes
 )
+
+func (u unit) isTime() bool { return u == unitTime || u == unitLatency }
 
 // metrics are the names of -slo. Latencies are those of steady, or of the last phase that published when it did not
 // run; counts are sums over all phases.
 var metrics = map[string]metric{
-	"p50":              {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P50 })},
-	"p99":              {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P99 })},
-	"p99.9":            {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P999 })},
-	"max":              {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Delivery.Max })},
-	"last_p50":         {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Last.P50 })},
-	"last_p99":         {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Last.P99 })},
-	"last_max":         {unitTime, ofDelivery(func(d *Delivered) int64 { return d.Last.Max })},
+	"p50":              {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P50 })},
+	"p99":              {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P99 })},
+	"p99.9":            {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Delivery.P999 })},
+	"max":              {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Delivery.Max })},
+	"last_p50":         {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Last.P50 })},
+	"last_p99":         {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Last.P99 })},
+	"last_max":         {unitLatency, ofDelivery(func(d *Delivered) int64 { return d.Last.Max })},
 	"lost":             {unitCount, sumOf(func(d *Delivered) uint64 { return d.Lost })},
 	"duplicated":       {unitCount, sumOf(func(d *Delivered) uint64 { return d.Duplicated })},
 	"reordered":        {unitCount, sumOf(func(d *Delivered) uint64 { return d.Reordered })},
@@ -50,7 +53,7 @@ var metrics = map[string]metric{
 	"closed":           {unitCount, sumOf(func(d *Delivered) uint64 { return uint64(d.Closed) })},
 	"gaps":             {unitCount, sumOf(func(d *Delivered) uint64 { return d.GapsTold })},
 	"deliveries_per_s": {unitCount, ofDelivery(func(d *Delivered) int64 { return int64(d.PerSecond) })},
-	"connect_p99":      {unitTime, func(r *Result) (float64, bool) { return float64(r.Ramp.Latency.P99), true }},
+	"connect_p99":      {unitLatency, func(r *Result) (float64, bool) { return float64(r.Ramp.Latency.P99), true }},
 	"ramp":             {unitTime, func(r *Result) (float64, bool) { return r.Ramp.Seconds * 1e6, true }},
 	"rss_per_conn": {unitBytes, func(r *Result) (float64, bool) {
 		if r.Server == nil {
@@ -141,7 +144,7 @@ func parseDemand(text string) (Demand, error) {
 
 func parseBound(text string, u unit) (float64, error) {
 	switch u {
-	case unitTime:
+	case unitTime, unitLatency:
 		d, err := time.ParseDuration(text)
 		if err != nil {
 			return 0, errors.New("a time is like 50ms or 1.5s")
@@ -169,7 +172,7 @@ func parseBound(text string, u unit) (float64, error) {
 	}
 }
 
-// judge looks whether a run does what is demanded. What it did not measure does not hold.
+// judge looks whether a run does what is demanded. What it did not measure does not hold. The run has been validated.
 func (d *Demand) judge(r *Result) {
 	m := metrics[d.Metric]
 	v, known := m.value(r)
@@ -177,9 +180,13 @@ func (d *Demand) judge(r *Result) {
 		d.Found = "not measured"
 		return
 	}
+	if m.unit == unitLatency && !r.Valid {
+		d.Found = "not known, the run is invalid"
+		return
+	}
 	d.Value = v
 	switch m.unit {
-	case unitTime:
+	case unitTime, unitLatency:
 		d.Found = micros(int64(v))
 		if v < 1000 {
 			d.Found = fmt.Sprintf("%.2f us", v)

@@ -10,6 +10,7 @@ const (
 	maxBusy       = 0.85 // of a reading thread
 	maxLagShare   = 0.05 // of the p99 that is reported, by which publications left late
 	maxReadShare  = 0.25 // of it, by which clients were read late
+	maxWakeShare  = 0.5  // of it, by which the reading threads came late at any moment, busy ones included
 	smallLagUs    = 1_000
 	smallReadLate = 5_000
 )
@@ -56,10 +57,17 @@ func (r *Result) validate() {
 		}
 		p99 := float64(s.Delivery.P99)
 		if lag := s.PublisherLag.P99; lag > smallLagUs && float64(lag) > maxLagShare*p99 {
-			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench published up to %s late (p99), which is inside the latencies: the machine has no CPU left for it", p.Name, micros(lag)))
+			why := "the machine has no CPU left for it"
+			if s.PublisherWait.P99 > lag/2 {
+				why = fmt.Sprintf("it had to wait up to %s for the answers to those before, from Redis or whatever takes them", micros(s.PublisherWait.P99))
+			}
+			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench published up to %s late (p99), which is inside the latencies: %s", p.Name, micros(lag), why))
 		}
 		if lag := s.ReadLag.P99; lag > smallReadLate && float64(lag) > maxReadShare*p99 {
 			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench read clients up to %s late (p99): its threads cannot keep up", p.Name, micros(lag)))
+		}
+		if lag := s.WakeLag.P99; lag > smallReadLate && float64(lag) > maxWakeShare*p99 {
+			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench's reading threads came up to %s late (p99): others had the CPU, or they were stopped", p.Name, micros(lag)))
 		}
 	}
 	r.Valid = len(r.Invalid) == 0
@@ -85,7 +93,7 @@ type verdict struct {
 func (r *Result) verdicts() (all []verdict) {
 	if s := r.Slow; s != nil {
 		all = append(all, verdict{"slow", fmt.Sprintf("others lost %s of %s (p99 %s, %s while all read); memory bounded: %v; loss that nobody was told of: %s",
-			Thousands(s.Others.Lost), Thousands(s.Others.Expected), micros(s.P99During), micros(s.P99Before), s.Bounded, Thousands(s.Unsignaled)), s.OK})
+			Thousands(s.Others.Lost), Thousands(s.Others.Expected), r.percentile("", s.P99During), r.percentile("", s.P99Before), s.Bounded, Thousands(s.Unsignaled)), s.OK})
 	}
 	if v := r.Vanish; v != nil {
 		held := "what the gateway holds is back where it was"
