@@ -27,7 +27,8 @@ type conductor struct {
 	begun  time.Time
 	result *report.Result
 
-	atStart looks // before the first connection
+	atStart   looks   // before the first connection
+	strangers float64 // connections that the gateways had by then
 }
 
 // looks is what the machine and the processes of a run showed at one moment.
@@ -135,6 +136,11 @@ func (c *conductor) ramp(ctx context.Context, p *report.Phase) (err error) {
 	if c.atStart, err = c.look(); err != nil {
 		return err
 	}
+	numbers, err := c.fleet.metrics(ctx, false)
+	if err != nil {
+		return err
+	}
+	c.strangers = numbers["ws_connections_total"]
 	t, took, err := c.crew.ramp(ctx, c.cfg.ramp)
 	if err != nil {
 		return err

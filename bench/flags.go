@@ -123,8 +123,8 @@ func (cfg *config) phaseFlags(fs *flag.FlagSet) {
 
 func (cfg *config) targetFlags(fs *flag.FlagSet) {
 	cfg.urls, cfg.admins = []string{"ws://127.0.0.1:8080/ws"}, []string{"http://127.0.0.1:9090"}
-	list(fs, &cfg.urls, "url", "where clients connect (repeatable: they are dealt to all); if nothing answers there, a gateway is started for the run (default ws://127.0.0.1:8080/ws)")
-	list(fs, &cfg.admins, "admin", "the admin listener of each -url, in the same order: names its Redis and its process (default http://127.0.0.1:9090)")
+	list(fs, &cfg.urls, "url", "where clients connect (repeatable: they are dealt to all); default ws://127.0.0.1:8080/ws, and if nothing answers there, a gateway is started for the run")
+	list(fs, &cfg.admins, "admin", "the admin listener of each -url, in the same order: names its Redis and its process (default http://127.0.0.1:9090, if that belongs to -url)")
 	fs.StringVar(&cfg.redis, "redis", "", "where to publish, redis://… or floor://host:port; empty: ask the admin listener")
 	fs.IntVar(&cfg.fleet, "fleet", 0, "start this many gateways on one Redis: as many as one process can have open files for its clients; 0: off")
 	fs.StringVar(&cfg.gateway, "gateway", "", "start this binary, whatever answers at -url; empty: a gateway beside bench, in PATH, or built here")

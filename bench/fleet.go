@@ -47,10 +47,10 @@ func findFleet(ctx context.Context, cfg *config, stderr io.Writer) (*fleet, erro
 	if n := cfg.ownFleet(); n > 0 {
 		return startFleet(ctx, cfg, n, stderr)
 	}
-	f := &fleet{redis: cfg.redis}
+	f := &fleet{}
 	for i := range cfg.urls {
 		one := *cfg
-		one.url = cfg.urls[i]
+		one.url, one.admin = cfg.urls[i], ""
 		if i < len(cfg.admins) {
 			one.admin = cfg.admins[i]
 		}
@@ -59,8 +59,17 @@ func findFleet(ctx context.Context, cfg *config, stderr io.Writer) (*fleet, erro
 			return nil, errors.Join(err, f.stop())
 		}
 		f.gateways = append(f.gateways, g)
+		if f.redis == "" {
+			f.redis = g.redis
+		}
 	}
-	f.redis = f.gateways[0].redis
+	if f.redis == "" && cfg.publish == publishRedis {
+		why := errors.New("no gateway's admin listener told it")
+		if g := f.gateways[0]; g.adminErr != nil {
+			why = g.adminErr
+		}
+		return nil, errors.Join(fmt.Errorf("something answers at %s, but its Redis is unknown (give -redis, or -admin): %w", cfg.urls[0], why), f.stop())
+	}
 	return f, nil
 }
 

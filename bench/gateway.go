@@ -23,9 +23,12 @@ import (
 type gateway struct {
 	info  info
 	admin *adminClient // nil when there is none
-	redis string       // where to publish
-	own   *host.Child  // nil when it was there before us
-	local bool         // info.PID is a process of this machine
+	redis string       // where to publish; empty when nobody told
+
+	adminErr error // why admin is nil, when there should be one
+
+	own   *host.Child // nil when it was there before us
+	local bool        // info.PID is a process of this machine
 	// thread is the one whose CPU time counts, 0 for the whole process: a floor server is its loop, without the
 	// runtime's own thread, which wakes up a hundred times a second for nothing.
 	thread int
@@ -50,6 +53,9 @@ func findGateway(ctx context.Context, cfg *config, stderr io.Writer) (*gateway, 
 		}
 		if answers {
 			return askGateway(ctx, cfg)
+		}
+		if cfg.given["url"] {
+			return nil, fmt.Errorf("nothing answers at %s (without -url, bench starts a gateway for the run)", cfg.url)
 		}
 		fmt.Fprintf(stderr, "Nothing answers at %s: starting a gateway for this run.\n", cfg.url)
 	}
@@ -86,12 +92,16 @@ func somethingAnswers(ctx context.Context, rawURL string) (bool, error) {
 // askGateway learns what is needed about a gateway that was there before us.
 func askGateway(ctx context.Context, cfg *config) (*gateway, error) {
 	g := &gateway{info: info{URL: cfg.url}, redis: cfg.redis}
+	if cfg.admin == "" {
+		return g, nil
+	}
 	admin := newAdminClient(cfg.admin)
 	i, err := admin.info(ctx)
+	if err == nil && !cfg.given["admin"] && portOf(i.URL) != portOf(cfg.url) {
+		err = fmt.Errorf("the one at %s belongs to %s", cfg.admin, i.URL)
+	}
 	if err != nil {
-		if g.redis == "" {
-			return nil, fmt.Errorf("something answers at %s, but not its admin listener, so its Redis is unknown (give -redis, or -admin): %w", cfg.url, err)
-		}
+		g.adminErr = err
 		return g, nil
 	}
 	if g.redis == "" {
@@ -101,6 +111,15 @@ func askGateway(ctx context.Context, cfg *config) (*gateway, error) {
 	g.info, g.admin = i, admin
 	g.local = host.IsLocal(i.PID, cfg.admin)
 	return g, nil
+}
+
+// portOf is the port of a ws:// URL.
+func portOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Port() == "" {
+		return "80"
+	}
+	return u.Port()
 }
 
 // gatewayBinary finds a gateway to start: the given one, one beside bench, one in PATH, or one built now into dir.

@@ -76,6 +76,9 @@ func TestEveryPhase(t *testing.T) {
 			if r.Storm.Left != 200 || r.Storm.Seconds99 > r.Storm.Seconds || r.Storm.Seconds == 0 {
 				t.Errorf("storm: %+v, want 200 to leave and come back", r.Storm)
 			}
+			if r.Drain.Known {
+				t.Error("drain: a floor server has no admin listener, and still told who is left")
+			}
 			if !r.OK || r.Workers.Processes != max(1, 3*len(how)/len("-procs 3")) {
 				t.Errorf("ok %v, %d processes", r.OK, r.Workers.Processes)
 			}
@@ -191,7 +194,7 @@ func TestOtherServers(t *testing.T) {
 	server := &http.Server{Handler: hub}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
-	r := play(t, "-url", strings.Replace(d.url, "/ws", "/hub?v=2", 1), "-redis", "redis://127.0.0.1:1", "-channel", "news",
+	r := play(t, "-url", strings.Replace(d.url, "/ws", "/hub?v=2", 1), "-channel", "news",
 		"-subscribe", `{"channel":"{channel}","type":"subscribe"}`, "-ack", `"channel":"news"`,
 		"-publish", "http://"+l.Addr().String()+"/send/{channel}", "-connections", "20", "-rate", "20", "-duration", "300ms")
 	if r.Steady.Received != 120 || !r.OK {

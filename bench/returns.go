@@ -107,7 +107,8 @@ func (c *conductor) drain(ctx context.Context, _ *report.Phase) error {
 		if err != nil {
 			return false, err
 		}
-		d.Left = numbers["ws_connections_total"]
+		d.Known = numbers != nil
+		d.Left = max(0, numbers["ws_connections_total"]-c.strangers)
 		return d.Left == 0, nil
 	})
 	if err != nil {

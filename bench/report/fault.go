@@ -85,7 +85,8 @@ type Outage struct {
 
 // Drain is everybody leaving politely at the end.
 type Drain struct {
-	Seconds float64 `json:"seconds"` // until the gateways know of nobody
+	Known   bool    `json:"known"`   // the gateways told, through their admin listeners
+	Seconds float64 `json:"seconds"` // until the gateways know of nobody, beside those that were there before
 	Left    float64 `json:"left"`    // connections that they still know of
 	RSS     int64   `json:"rss"`     // of the gateways afterwards
 	OK      bool    `json:"ok"`

@@ -84,7 +84,7 @@ func faultRows(row table, r *Result) {
 	}
 	outageRow(row, "kill-redis", r.Redis)
 	outageRow(row, "kill-gateway", r.Gateway)
-	if d := r.Drain; d != nil {
+	if d := r.Drain; d != nil && d.Known {
 		row("drain", fmt.Sprintf("gone in %.2f s", d.Seconds), fmt.Sprintf("%.0f left", d.Left), "RSS "+mebibytes(d.RSS))
 	}
 }
@@ -116,7 +116,11 @@ func costRows(row table, r *Result) {
 		row("other memory", fmt.Sprintf("kernel objects %.0f B a connection", c.SlabEach), fmt.Sprintf("bench %.0f", c.BenchRSSEach), memory)
 	}
 	if c := r.Server; c != nil && c.Connect != nil {
-		row("server connect", fmt.Sprintf("%.1f us CPU each", c.Connect.Each), fmt.Sprintf("user %.1f", c.Connect.User), fmt.Sprintf("idle %.1f %%", 100*c.IdleCores))
+		idle := ""
+		if c.RSSAfter > 0 { // settle looked
+			idle = fmt.Sprintf("idle %.1f %%", 100*c.IdleCores)
+		}
+		row("server connect", fmt.Sprintf("%.1f us CPU each", c.Connect.Each), fmt.Sprintf("user %.1f", c.Connect.User), idle)
 	}
 	if c := r.Generator; c != nil {
 		row("bench itself", fmt.Sprintf("%.2f us a delivery", c.Each), fmt.Sprintf("user %.2f", c.User), fmt.Sprintf("%.2f cores", c.Busy), "publishing late p99 "+micros(r.Steady.PublisherLag.P99))
@@ -179,7 +183,7 @@ func DescribeMachine(m host.Machine) string {
 // notes say what a reader of the figures must know and would not guess.
 func notes(r *Result) (lines []string) {
 	if r.Server == nil {
-		lines = append(lines, "the server's process is not on this machine: no CPU and memory of it.")
+		lines = append(lines, "the server's process is not on this machine, or nobody told which it is (-admin): no CPU and memory of it.")
 	}
 	for _, p := range r.Phases {
 		if p.Result == nil {

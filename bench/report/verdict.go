@@ -109,7 +109,11 @@ func (r *Result) verdicts() (all []verdict) {
 	all = appendOutage(all, "kill-redis", r.Redis)
 	all = appendOutage(all, "kill-gateway", r.Gateway)
 	if d := r.Drain; d != nil {
-		all = append(all, verdict{"drain", fmt.Sprintf("after %.2f s the gateways know of %.0f connections", d.Seconds, d.Left), d.OK})
+		text := fmt.Sprintf("after %.2f s the gateways know of %.0f of these connections", d.Seconds, d.Left)
+		if !d.Known {
+			text = "all have left; what the gateways know of them is not known (no admin listener)"
+		}
+		all = append(all, verdict{"drain", text, d.OK})
 	}
 	return all
 }
