@@ -56,7 +56,7 @@ func conduct(ctx context.Context, cfg *config, stderr io.Writer, done func(*repo
 	if err := checkTargets(ctx, cfg, f, targets); err != nil {
 		return err
 	}
-	pub, err := newPublisher(ctx, cfg, f)
+	pub, err := newPublisher(ctx, cfg, f, stderr)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,12 @@ func conduct(ctx context.Context, cfg *config, stderr io.Writer, done func(*repo
 		return err
 	}
 	c.result.Finish(cfg.demands) // what was measured before an error is not lost with it
-	c.result.OK = c.result.OK && err == nil
+	if err != nil {
+		c.result.OK, c.result.Error = false, err.Error()
+	}
+	if ctx.Err() != nil {
+		c.result.Error = "interrupted"
+	}
 	return errors.Join(err, done(c.result))
 }
 

@@ -122,6 +122,7 @@ func TestRunErrors(t *testing.T) {
 		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://127.0.0.1:" + refused[0]}},
 		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://127.0.0.1:" + refused[0]}},
 		{"nothing there", "nothing answers at ws://127.0.0.1:" + refused[0], []string{"-url", "ws://127.0.0.1:" + refused[0] + "/ws", "-redis", "redis://127.0.0.1:1"}},
+		{"nowhere to write", "no such file", []string{"-url", f.URL, "-redis", f.Control, "-html", "/nowhere/page.html"}},
 		{"no such gateway", "no such file", []string{"-gateway", "/nowhere/gateway"}},
 		{"gateway that ends", "ended early", []string{"-gateway", "/bin/false"}},
 		{"too many files", "ulimit -n", []string{"-url", f.URL, "-redis", f.Control, "-procs", "1", "-connections", "100000000"}},

@@ -255,8 +255,7 @@ func (c *conductor) killRedis(ctx context.Context, p *report.Phase) error {
 		return errors.New("it must be ours to be killed: leave out -redis and -url")
 	}
 	o := &report.Outage{}
-	c.result.Redis = o
-	return c.outage(ctx, p, o, c.cfg.killRedis, func(ctx context.Context) error {
+	err := c.outage(ctx, p, o, c.cfg.killRedis, func(ctx context.Context) error {
 		start := time.Now()
 		server.child.Kill()
 		if err := wait(ctx, c.cfg.killRedis); err != nil {
@@ -266,6 +265,10 @@ func (c *conductor) killRedis(ctx context.Context, p *report.Phase) error {
 		o.Down = time.Since(start).Seconds()
 		return err
 	})
+	if err == nil {
+		c.result.Redis = o
+	}
+	return err
 }
 
 // killGateway kills one of the gateways and starts it again at once; its clients go to the others, if there are any.
@@ -276,8 +279,7 @@ func (c *conductor) killGateway(ctx context.Context, p *report.Phase) error {
 		return errors.New("it must be ours to be killed: leave out -url")
 	}
 	o := &report.Outage{}
-	c.result.Gateway = o
-	return c.outage(ctx, p, o, 0, func(ctx context.Context) error {
+	err := c.outage(ctx, p, o, 0, func(ctx context.Context) error {
 		if err := c.behave(client.Manner{Return: true, Avoid: victim}); err != nil {
 			return err
 		}
@@ -291,6 +293,10 @@ func (c *conductor) killGateway(ctx context.Context, p *report.Phase) error {
 		o.Down = time.Since(start).Seconds()
 		return nil
 	})
+	if err == nil {
+		c.result.Gateway = o
+	}
+	return err
 }
 
 // tolerantPublisher counts what cannot be published, and goes on: that is what an outage is about.

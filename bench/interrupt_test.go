@@ -5,11 +5,13 @@ import (
 	"context"
 	"io"
 	"net"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/report"
 )
 
 // until is a writer that closes seen when what is written contains text.
@@ -86,9 +88,10 @@ func TestInterruptDoesNotWaitForASilentWorker(t *testing.T) {
 	f := startTestFloor(t, floor.Each)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	file := filepath.Join(t.TempDir(), "result.json")
 	status := make(chan int, 1)
 	go func() {
-		args := atFloor(f, "-connections 20 -rate 20 -duration 20s -progress plain -workers "+addr)
+		args := atFloor(f, "-connections 20 -rate 20 -duration 20s -progress plain -workers "+addr+" -json "+file)
 		status <- run(ctx, args, io.Discard, steady)
 	}()
 	<-steady.seen
@@ -100,5 +103,13 @@ func TestInterruptDoesNotWaitForASilentWorker(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("bench still waits for a worker that says nothing")
+	}
+	// What there was until then is told, and told to be that.
+	runs, err := report.ReadGroup(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := runs.Runs[0]; r.Error != "interrupted" || r.OK || r.Ramp.Connections != 20 {
+		t.Errorf("error %q, ok %v, %d connected, want interrupted, false, 20", r.Error, r.OK, r.Ramp.Connections)
 	}
 }

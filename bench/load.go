@@ -14,6 +14,11 @@ import (
 
 // runLoad is a run without -vs-floor, -repeat times over.
 func runLoad(ctx context.Context, cfg *config, stdout, stderr io.Writer) error {
+	for _, path := range []string{cfg.json, cfg.html} {
+		if err := checkWritable(path); err != nil {
+			return err
+		}
+	}
 	var all []*report.Result
 	for i := range cfg.repeat {
 		if cfg.repeat > 1 {
@@ -29,6 +34,22 @@ func runLoad(ctx context.Context, cfg *config, stdout, stderr io.Writer) error {
 		}
 	}
 	return judge(all)
+}
+
+// checkWritable refuses, before a run and not after it, a file that cannot be written. It leaves the file as it is.
+func checkWritable(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, statErr := os.Stat(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil || statErr == nil {
+		return err
+	}
+	return os.Remove(path) // it was not there
 }
 
 // write makes the files that were asked for.

@@ -24,10 +24,10 @@ const (
 )
 
 // newPublisher connects to what the gateways hear publications from.
-func newPublisher(ctx context.Context, cfg *config, f *fleet) (wire.Publisher, error) {
+func newPublisher(ctx context.Context, cfg *config, f *fleet, stderr io.Writer) (wire.Publisher, error) {
 	switch {
 	case strings.HasPrefix(cfg.publish, publishExec):
-		return startCommandPublisher(strings.TrimPrefix(cfg.publish, publishExec))
+		return startCommandPublisher(strings.TrimPrefix(cfg.publish, publishExec), stderr)
 	case cfg.publish == publishHTTP:
 		var bases []string
 		for _, g := range f.all() {
@@ -110,8 +110,12 @@ type commandPublisher struct {
 	err  error
 }
 
-func startCommandPublisher(command string) (*commandPublisher, error) {
-	cmd := exec.Command("sh", "-c", command) //nolint:noctx // Close ends its input, and so it
+// commandTime is how long a command may take to end after its input has.
+const commandTime = 10 * time.Second
+
+func startCommandPublisher(command string, stderr io.Writer) (*commandPublisher, error) {
+	cmd := exec.Command("sh", "-c", command)        //nolint:noctx // Close ends its input, and so it
+	cmd.Stderr, cmd.WaitDelay = stderr, time.Second // its children may keep stderr open
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -122,7 +126,8 @@ func startCommandPublisher(command string) (*commandPublisher, error) {
 	return &commandPublisher{cmd: cmd, in: in}, nil
 }
 
-func (p *commandPublisher) Publish(_ context.Context, batch []wire.Publication) error {
+func (p *commandPublisher) Publish(ctx context.Context, batch []wire.Publication) error {
+	defer context.AfterFunc(ctx, func() { _ = p.in.Close() })() // a command that does not read keeps nobody
 	p.buf = p.buf[:0]
 	for i := range batch {
 		p.buf = append(p.buf, batch[i].Channel...)
@@ -137,6 +142,8 @@ func (p *commandPublisher) Publish(_ context.Context, batch []wire.Publication) 
 func (p *commandPublisher) Close() error {
 	p.once.Do(func() {
 		_ = p.in.Close() // its end is what the command waits for
+		impatient := time.AfterFunc(commandTime, func() { _ = p.cmd.Process.Kill() })
+		defer impatient.Stop()
 		p.err = p.cmd.Wait()
 	})
 	return p.err

@@ -45,6 +45,9 @@ type versus struct {
 }
 
 func runVsFloor(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
+	if err := checkWritable(cfg.json); err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "carillon-bench-")
 	if err != nil {
 		return err

@@ -100,6 +100,8 @@ func (r *Result) status() (status, verdict string) {
 	switch failed := r.Failed(); {
 	case !r.Valid:
 		return "invalid", "INVALID: bench itself did not keep up. The figures are not the gateway's."
+	case r.Error != "":
+		return "fail", "FAIL: the run ended early: " + r.Error + ". What is here is from before."
 	case !r.OK:
 		return "fail", "FAIL: not everything arrived once and in order, or a fault did not heal."
 	case len(failed) > 0:

@@ -24,8 +24,9 @@ type Result struct {
 	Load    Load         `json:"load"`
 	Workers Workers      `json:"workers"`
 
-	OK        bool       `json:"ok"`    // all delivered, once, in order, to connections that stayed, and every fault healed
-	Valid     bool       `json:"valid"` // bench kept up: the figures are the server's
+	Error     string     `json:"error,omitempty"` // why the run ended before its last phase
+	OK        bool       `json:"ok"`              // all delivered, once, in order, to connections that stayed, and every fault healed
+	Valid     bool       `json:"valid"`           // bench kept up: the figures are the server's
 	Invalid   []string   `json:"invalid,omitempty"`
 	Demands   []Demand   `json:"slo,omitempty"`
 	Preflight *Preflight `json:"preflight,omitempty"`

@@ -159,6 +159,9 @@ func printVerdicts(w io.Writer, r *Result) {
 	for _, d := range r.Demands {
 		fmt.Fprintf(w, "%s  -slo %s: %s\n", okText(d.Holds), d.Text, d.Found)
 	}
+	if r.Error != "" {
+		fmt.Fprintf(w, "FAIL  the run ended early: %s\n", r.Error)
+	}
 	for _, why := range r.Invalid {
 		fmt.Fprintf(w, "INVALID  %s\n", why)
 	}
