@@ -57,10 +57,16 @@ func runCompare(args []string, stdout io.Writer) error {
 			return err
 		}
 	}
-	if judged && c.Regressed() {
+	switch {
+	case !judged:
+		return nil
+	case c.Regressed():
 		return errRegression
+	case !c.Comparable():
+		return fmt.Errorf("%w: without a valid run on each side nothing can be said about a regression", errInvalid)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // parseMixed reads flags that may come before, between and behind the arguments.

@@ -262,8 +262,9 @@ func TestExitStatuses(t *testing.T) {
 	base := atFloor(f, "-connections 20 -rate 50 -duration 100ms -progress none -phases steady")
 	dir := t.TempDir()
 	slow, fast := filepath.Join(dir, "slow.json"), filepath.Join(dir, "fast.json")
-	for path, seconds := range map[string]float64{slow: 9, fast: 1} {
-		r := &report.Result{Schema: report.Schema, Kind: "load", Valid: true, Ramp: report.Ramp{Seconds: seconds}, Load: report.Load{Connections: 1}}
+	invalid := filepath.Join(dir, "invalid.json")
+	for path, seconds := range map[string]float64{slow: 9, fast: 1, invalid: 0} {
+		r := &report.Result{Schema: report.Schema, Kind: "load", Valid: path != invalid, Ramp: report.Ramp{Seconds: seconds}, Load: report.Load{Connections: 1}}
 		if err := report.WriteJSON(path, r); err != nil {
 			t.Fatal(err)
 		}
@@ -278,6 +279,7 @@ func TestExitStatuses(t *testing.T) {
 		{"regression", []string{"compare", fast, slow, "-max-regress", "10%"}, exitRegression},
 		{"no regression", []string{"compare", "-max-regress", "10%", slow, fast}, exitOK},
 		{"a regression that nobody asked about", []string{"compare", fast, slow}, exitOK},
+		{"nothing to compare with", []string{"compare", fast, invalid, "-max-regress", "10%"}, exitInvalid},
 		{"one file", []string{"compare", fast}, exitUsage},
 		{"no file", []string{"compare", fast, filepath.Join(dir, "none.json")}, exitError},
 		{"not a worker's parent", []string{"worker"}, exitUsage},

@@ -151,6 +151,29 @@ func (c *Comparison) Regressed() bool {
 	return slices.ContainsFunc(c.Rows, func(r Compared) bool { return slices.Contains(r.Worse, true) })
 }
 
+// Comparable reports whether every group has a run that counts.
+func (c *Comparison) Comparable() bool {
+	return !slices.ContainsFunc(c.Groups, func(g Group) bool {
+		return !slices.ContainsFunc(g.Runs, func(r *Result) bool { return r.Valid })
+	})
+}
+
+// notes say which runs do not count, and which were asked for something else.
+func (c *Comparison) notes() (notes []string) {
+	asked := c.Groups[0].Runs[0].Load
+	for _, g := range c.Groups {
+		for i, r := range g.Runs {
+			if !r.Valid {
+				notes = append(notes, fmt.Sprintf("run %d of %s is invalid and does not count", i+1, g.Name))
+			}
+			if r.Load != asked {
+				notes = append(notes, fmt.Sprintf("run %d of %s had another load than the first of all: %s", i+1, g.Name, describeLoad(r.Load)))
+			}
+		}
+	}
+	return notes
+}
+
 // cells are the comparison as a table, its head first.
 func (c *Comparison) cells() (rows [][]string) {
 	head := []string{"min / median / max"}
@@ -181,12 +204,8 @@ func (c *Comparison) Print(w io.Writer) {
 		fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
 	_ = tw.Flush() // the writer under it keeps its error, and stdout has nobody to tell
-	for _, g := range c.Groups {
-		for i, r := range g.Runs {
-			if !r.Valid {
-				fmt.Fprintf(w, "NOTE  run %d of %s is invalid and does not count\n", i+1, g.Name)
-			}
-		}
+	for _, note := range c.notes() {
+		fmt.Fprintf(w, "NOTE  %s\n", note)
 	}
 }
 

@@ -182,6 +182,10 @@ func (p *pageData) ofMany(groups []Group) {
 	if len(groups) == 1 {
 		p.Verdict = Plural(len(groups[0].Runs), "run") + " of the same thing."
 	}
+	p.Lines = append(p.Lines, c.notes()...)
+	if !c.Comparable() {
+		p.Status, p.Verdict = "invalid", "INVALID: there is not a valid run on each side, so nothing can be said about a regression."
+	}
 	if c.Regressed() {
 		p.Status, p.Verdict = "fail", "Something is worse by more than 10 %: see the table."
 	}
