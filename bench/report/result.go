@@ -151,7 +151,6 @@ type Phase struct {
 	Connect *Latency   `json:"connect,omitempty"` // of connecting
 	Curve   []Point    `json:"curve,omitempty"`   // of Result.Delivery, or of Connect
 	Busiest float64    `json:"busiestThread"`     // share of the phase that the busiest reading thread of bench was at work
-	Note    string     `json:"note,omitempty"`
 }
 
 // Seconds is how long the phase took, for people.
