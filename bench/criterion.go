@@ -38,6 +38,7 @@ type compared struct {
 	criterion
 	Floor   []float64 `json:"floor"`
 	Gateway []float64 `json:"gateway"`
+	Ratio   float64   `json:"ratio"`  // median of the gateway's values over the floor's, also of what is absolute: it moves less with the machine
 	Judged  []float64 `json:"judged"` // the ratios, or the gateway's values when absolute
 	Median  float64   `json:"median"`
 	Min     float64   `json:"min"`
@@ -52,6 +53,15 @@ func (c *compared) add(floor, gateway float64) {
 		judged = gateway / floor
 	}
 	c.Floor, c.Gateway, c.Judged = append(c.Floor, floor), append(c.Gateway, gateway), append(c.Judged, judged)
+	ratios := make([]float64, 0, len(c.Floor))
+	for i, of := range c.Floor {
+		if of > 0 { // a sampled user time can be nothing
+			ratios = append(ratios, c.Gateway[i]/of)
+		}
+	}
+	if len(ratios) > 0 {
+		c.Ratio = median(ratios)
+	}
 	c.Median, c.Min, c.Max = median(c.Judged), slices.Min(c.Judged), slices.Max(c.Judged)
 	c.Pass = c.Median <= c.Hold
 	if c.AtLeast {

@@ -33,6 +33,18 @@ func TestCriterionJudgesTheMedian(t *testing.T) {
 	}
 }
 
+// What is held to an absolute bound has its ratio beside it; a floor that used nothing has none.
+func TestAbsoluteCriterionTellsItsRatio(t *testing.T) {
+	t.Parallel()
+	c := compared{criterion: criterion{Absolute: true, Hold: 0.4}}
+	for _, run := range [][2]float64{{0.5, 0.6}, {0, 0.3}, {0.7, 0.9}, {0.4, 0.5}} {
+		c.add(run[0], run[1])
+	}
+	if c.Ratio < 1.24 || c.Ratio > 1.26 || c.Median != 0.55 || c.Pass {
+		t.Errorf("ratio %.3f, median %.3f, pass %v, want 1.25, 0.55, false", c.Ratio, c.Median, c.Pass)
+	}
+}
+
 func TestVersusReport(t *testing.T) {
 	t.Parallel()
 	step := stepSample{perSecond: 100_000, cost: &host.Cost{Each: 8, User: 0.2}}

@@ -187,11 +187,14 @@ func printVersus(w io.Writer, r *vsResult) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "measured\tfloor\tgateway\tratio\tspread\thold\taim\t")
 	for _, c := range r.Criteria {
-		ratio, spread := "", ""
+		ratio, spread := fmt.Sprintf("%.2f", c.Ratio), ""
+		if c.Ratio == 0 {
+			ratio = "" // the floor used nothing
+		}
 		if c.Absolute {
 			spread = fmt.Sprintf("%s … %s", unit(c.Min, c.Unit), unit(c.Max, c.Unit))
 		} else {
-			ratio, spread = fmt.Sprintf("%.2f", c.Median), fmt.Sprintf("%.2f … %.2f", c.Min, c.Max)
+			spread = fmt.Sprintf("%.2f … %.2f", c.Min, c.Max)
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.What, unit(median(c.Floor), c.Unit), unit(median(c.Gateway), c.Unit),
 			ratio, spread, c.bound(c.Hold), c.bound(c.Aim), c.passText())
