@@ -19,8 +19,7 @@ func fieldsOf(of reflect.Type, names map[string]bool) {
 	default:
 		return
 	}
-	for i := range of.NumField() {
-		f := of.Field(i)
+	for f := range of.Fields() {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 			names[name] = true
 			fieldsOf(f.Type, names)
