@@ -47,12 +47,15 @@ func (b *backlog) advance(n int) {
 // dropOldest drops whole notifications, the oldest first, until at most limit bytes are left, and remembers what
 // must be told. A frame that is half sent, a frame that is no notification and the newest frame stay: a backlog of
 // a single frame is never over its cap. It returns how many were dropped and their bytes.
+//
+// A connection that has stalled comes here with every delivery, so what lies behind the dropped is not looked at.
 func (b *backlog) dropOldest(limit int) (dropped uint64, freed int) {
-	kept := b.frames[:0]
-	for i, f := range b.frames {
-		half, newest := i == 0 && b.off > 0, i == len(b.frames)-1
-		if b.bytes <= limit || half || newest || f.Channel() == "" {
-			kept = append(kept, f)
+	stay, seen := 0, 0
+	for ; b.bytes > limit && seen < len(b.frames)-1; seen++ {
+		f := b.frames[seen]
+		if half := seen == 0 && b.off > 0; half || f.Channel() == "" {
+			b.frames[stay] = f
+			stay++
 			continue
 		}
 		b.bytes -= f.Len()
@@ -60,8 +63,9 @@ func (b *backlog) dropOldest(limit int) (dropped uint64, freed int) {
 		dropped++
 		b.remember(f.Channel())
 	}
-	clear(b.frames[len(kept):])
-	b.frames = kept
+	copy(b.frames[dropped:], b.frames[:stay])
+	clear(b.frames[:dropped])
+	b.frames = b.frames[dropped:]
 	return dropped, freed
 }
 
@@ -113,14 +117,17 @@ func (b *backlog) keepHalfSent() (freed int) {
 	return freed
 }
 
-// peek appends what is to be sent next to dst, up to about limit bytes.
+// peek appends what is to be sent next to dst, up to limit bytes: of a frame that is larger only a part, or each write
+// of it would cost a copy of all that is left.
 func (b *backlog) peek(dst []byte, limit int) []byte {
 	off := b.off
 	for _, f := range b.frames {
-		if len(dst) >= limit {
+		room := limit - len(dst)
+		if room <= 0 {
 			break
 		}
-		dst = append(dst, f.Bytes()[off:]...)
+		part := f.Bytes()[off:]
+		dst = append(dst, part[:min(room, len(part))]...)
 		off = 0
 	}
 	return dst
