@@ -323,6 +323,28 @@ func TestBacklogTotal(t *testing.T) {
 	}
 }
 
+// Nor do answers that nobody reads pass that cap, although they cannot be dropped.
+func TestBacklogTotalOfAnswers(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []SlowPolicy{SlowClose, SlowDrop} {
+		s, _ := startServer(t, func(cfg *Config) {
+			slowConfig(policy)(cfg)
+			cfg.MaxBacklog, cfg.MaxBacklogTotal, cfg.MaxBacklogAge = 4<<20, 256<<10, time.Hour
+		})
+		pings := strings.Repeat(clientFrame(true, ws.OpPing, strings.Repeat("x", 100)), 2000)
+		for range 8 {
+			p := dialSlow(t, s)
+			go io.WriteString(p.nc, pings) //nolint:errcheck // it is cut, or the test is over
+		}
+		eventually(t, "somebody is closed by policy "+string(policy), func() bool { return closedAs(s, "slow_consumer") > 0 })
+		onLoop(t, s.loops[0], func() {
+			if kept := sum(s, func(n LoopStats) int64 { return n.BacklogBytes }); kept > 300<<10 {
+				t.Errorf("policy %s: %d bytes in all backlogs, the cap is %d", policy, kept, 256<<10)
+			}
+		})
+	}
+}
+
 // A slow client that says goodbye gets what waits for it, then the answer.
 func TestPeerClosesWithABacklog(t *testing.T) {
 	t.Parallel()

@@ -112,7 +112,10 @@ func (lp *loop) limitBacklog(c *conn) {
 		dropped, freed := b.dropOldest(limit)
 		lp.n.dropped.add("slow", dropped)
 		lp.n.backlogBytes.Add(-int64(freed))
-		if b.bytes <= lp.cfg.MaxBacklog {
+		// Over the total an answer must have made room for itself: those that nobody reads cannot be dropped, and together
+		// they would know no bound. A publication that has not is one of two at most: shared, and dropped by the next.
+		answer := b.frames[len(b.frames)-1].Channel() == ""
+		if b.bytes <= lp.cfg.MaxBacklog && (freed > 0 || !answer) {
 			return
 		}
 	}
