@@ -47,6 +47,7 @@ func TestEmbeddedRedisMovesOffATakenPort(t *testing.T) {
 
 	rs := runRedis(t, RedisConfig{URL: e.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "hi")
 	rs.wantNext(t, "notifications:a", "hi")
 }
@@ -79,6 +80,7 @@ func TestEmbeddedRedisPauses(t *testing.T) {
 	}
 	rs := runRedis(t, RedisConfig{URL: e.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 
 	if err := e.Pause(200 * time.Millisecond); err != nil {
 		t.Fatal(err)

@@ -95,8 +95,12 @@ func (f *Feeder) Flush() {
 	f.posted, f.pending = 0, 0
 }
 
-// Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed.
+// Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed. That is nobody
+// if no channel has a subscriber: whoever subscribes from now on hears what is published from now on.
 func (f *Feeder) Lost() {
+	if f.interest.Channels() == 0 {
+		return
+	}
 	f.stats.gaps.Add(1)
 	frame := protocol.NewFrame(&protocol.Message{
 		Type: protocol.MessageGap, Reason: protocol.GapRedis, Timestamp: time.Now().UnixMilli(),

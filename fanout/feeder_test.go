@@ -88,7 +88,12 @@ func TestFeederReplacesBadUTF8(t *testing.T) {
 }
 
 func TestFeederLostTellsEveryLoop(t *testing.T) {
-	f, _, loops := newFeeder(3)
+	f, interest, loops := newFeeder(3)
+	f.Lost()
+	if n := f.Stats().Gaps; n != 0 {
+		t.Errorf("%d gaps told with nobody subscribed", n)
+	}
+	interest.Add("user:1", 0)
 	f.Lost()
 	for i, lp := range loops {
 		if len(lp.items) != 1 || lp.items[0].Channel != "" || lp.items[0].Frame != loops[0].items[0].Frame {

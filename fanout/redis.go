@@ -181,8 +181,8 @@ func (r *RedisSource) Close() error {
 
 // Run keeps one subscription alive until ctx ends, and then returns nil within a moment. A link that fails, or that
 // was never there, is tried again for ever, with waits that double from MinRetry to MaxRetry, half of each random.
-// Every subscription that follows a failed link or try is told to sink as Lost. Everything, dialling too, happens on
-// the calling goroutine; one outage is one line in the log when it begins and one when it ends.
+// Every subscription begins with Lost, the first one too. Everything, dialling too, happens on the calling goroutine; one
+// outage is one line in the log when it begins and one when it ends.
 func (r *RedisSource) Run(ctx context.Context, sink Sink) error {
 	defer func() { r.state.Store(&linkState{lostAt: time.Now(), reason: errStopped.Error()}) }()
 	wait := backoff{low: r.cfg.MinRetry, high: r.cfg.MaxRetry}
@@ -239,11 +239,10 @@ func (r *RedisSource) failed(out *outage, err error) {
 	out.refused = out.refused || refused
 }
 
-// healed notes that Redis has confirmed the subscription, and tells sink if something may have been missed.
+// healed notes that Redis has confirmed the subscription, and tells sink that something may have been missed: before
+// the first one by whoever subscribed to a gateway that did not hear Redis yet.
 func (r *RedisSource) healed(out *outage, sink Sink) {
-	if out.said {
-		sink.Lost()
-	}
+	sink.Lost()
 	if out.after {
 		r.reconnects.Add(1)
 	}

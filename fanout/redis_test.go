@@ -383,6 +383,7 @@ func TestRedisSilentLinkIsPingedAndLost(t *testing.T) {
 				}
 			}
 		}, nil))
+		rs.wantLost(t)
 		rs.waitDown(t)
 		synctest.Wait()
 		if d := time.Since(up); d != 2500*time.Millisecond {
@@ -425,6 +426,7 @@ func TestRedisAnyByteIsLife(t *testing.T) {
 			p.say(pmessage("notifications:fast", "next"))
 			<-ended
 		}, nil))
+		rs.wantLost(t)
 		for _, want := range []heard{{channel: "notifications:slow", payload: "all of it"}, {channel: "notifications:fast", payload: "next"}} {
 			if h := <-rs.heard; h != want {
 				t.Fatalf("heard %v, want %v", h, want)
@@ -582,6 +584,7 @@ func TestRedisOddReplies(t *testing.T) {
 					p.say(pmessage("notifications:a", "after"))
 					<-ended
 				}, nil))
+				rs.wantLost(t)
 				rs.wantNext(t, "notifications:a", "before")
 				h := rs.next(t)
 				if tt.redial {
@@ -686,6 +689,7 @@ func TestRedisHears(t *testing.T) {
 	mini := miniredis.RunT(t)
 	rs := runRedis(t, RedisConfig{URL: "redis://" + mini.Addr() + "/7"})
 	rs.waitUp(t)
+	rs.wantLost(t) // whoever subscribed before has waited in vain
 	rs.publish(t, "notifications:user:42", `{"title":"hi"}`)
 	rs.wantNext(t, "notifications:user:42", `{"title":"hi"}`)
 	n, err := rs.RedisSource.Publish(t.Context(), "elsewhere", "x")
@@ -730,6 +734,7 @@ func TestRedisOverTLS(t *testing.T) {
 
 	rs := runRedis(t, RedisConfig{URL: "rediss://" + mini.Addr() + "?skip_verify=true"})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "over TLS")
 	rs.wantNext(t, "notifications:a", "over TLS")
 
@@ -759,6 +764,7 @@ func TestRedisPayloads(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: server.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	for _, payload := range []string{
 		"", "\x00\x00", "\xff\xfe not UTF-8 \xc3", "\r\n*1\r\n$4\r\nPING\r\n", "-ERR looks like one\r\n",
 		strings.Repeat("0123456789abcdef", 1<<16), "\u2028 and 💥", "last",
@@ -776,6 +782,7 @@ func TestRedisUnixSocket(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: "unix://" + server.Socket()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "by file")
 	rs.wantNext(t, "notifications:a", "by file")
 }
@@ -806,6 +813,7 @@ func TestRedisClientKilled(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: server.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	client := redisClient(t, server.URL())
 	for i := range 3 {
 		began := time.Now()
@@ -832,6 +840,7 @@ func TestRedisKilledAndBack(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: server.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	for range 2 {
 		began := time.Now()
 		server.Kill()
@@ -853,6 +862,7 @@ func TestRedisStopped(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: server.URL()})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	client := redisClient(t, server.URL())
 	server.Stop()
 	began := time.Now()
@@ -894,6 +904,7 @@ func TestRedisBehindFailingNetwork(t *testing.T) {
 			proxy := redistest.NewProxy(t, server.Addr())
 			rs := runRedis(t, RedisConfig{URL: proxy.URL()})
 			rs.waitUp(t)
+			rs.wantLost(t)
 			client := redisClient(t, server.URL())
 
 			tt.fail(proxy)
@@ -928,6 +939,7 @@ func TestRedisCutAsSlow(t *testing.T) {
 	gate := make(chan struct{})
 	rs := runRedis(t, RedisConfig{URL: server.URL()}, func(rs *running) { rs.gate = gate })
 	rs.waitUp(t)
+	rs.wantLost(t)
 	client := redisClient(t, server.URL())
 	payload := strings.Repeat("x", 64<<10)
 	sent := 0
@@ -956,6 +968,7 @@ func TestRedisBusyLink(t *testing.T) {
 	server := redistest.Start(t)
 	rs := runRedis(t, RedisConfig{URL: server.URL(), Quiet: 20 * time.Millisecond})
 	rs.waitUp(t)
+	rs.wantLost(t)
 	client := redisClient(t, server.URL())
 	const batches, size = 40, 500
 	for i := range batches {

@@ -8,8 +8,8 @@ type Sink interface {
 	// Publish takes one publication: the channel as the source names it (for Redis, its prefix included) and the
 	// payload, any bytes. Both are immutable and may be kept.
 	Publish(channel, payload string)
-	// Lost says that publications may have been missed: the link was down and is subscribed again now. It comes
-	// before the first publication of the new subscription.
+	// Lost says that publications may have been missed: the link was down, or not there yet, and is subscribed now. It
+	// comes before the first publication of each subscription.
 	Lost()
 	// Flush says that the source has handed over all that it has read, and is about to wait for more.
 	Flush()
