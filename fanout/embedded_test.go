@@ -10,7 +10,7 @@ import (
 
 func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.77:0") // where no other test takes the port meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
