@@ -120,7 +120,7 @@ type GapReason string
 
 // The reasons of gap messages. Clients add one of their own: reconnected.
 const (
-	GapRedis    GapReason = "redis"    // the link to Redis was lost and is back
+	GapRedis    GapReason = "redis"    // the link to Redis was down and is up
 	GapOverload GapReason = "overload" // a loop's mailbox was full
 	GapSlow     GapReason = "slow"     // this connection's backlog was full
 )
