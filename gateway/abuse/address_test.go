@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
@@ -125,7 +124,7 @@ func TestT09SecretsInLogs(t *testing.T) {
 			}
 			_ = c.Close()
 		}
-		gatewaytest.Eventually(t, 5*time.Second, "connections are still open", func() bool { return g.Metric("ws_sockets_active") == 0 })
+		gatewaytest.Eventually(t, gatewaytest.Patience, "connections are still open", func() bool { return g.Metric("ws_sockets_active") == 0 })
 		_, metrics, err := gatewaytest.Get(g.Admin + "/metrics")
 		if err != nil {
 			t.Fatal(err)

@@ -214,7 +214,7 @@ func each(t *testing.T, n int, f func(i int) error) {
 func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
 	t.Helper()
 	last := 0
-	gatewaytest.Eventually(t, patience, "descriptors are still held", func() bool {
+	gatewaytest.Eventually(t, scale(gatewaytest.Patience, patience), "descriptors are still held", func() bool {
 		last = g.Files()
 		return last <= before
 	})
