@@ -26,7 +26,7 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
-		lp.refuseOnRequest(c, r)
+		lp.refuse(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
@@ -125,10 +125,19 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 	return lp.countAddress(c, protocol.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
 }
 
-// refuse answers a request that does not become a connection.
+// refuse answers a request that does not become a connection, and a socket that has not sent anything yet as soon as it
+// does, or has not for lingerFor. A proxy that finds an answer before it has sent its request may spoil the next try with
+// it: nginx reads what is left of the first answer as the beginning of the second, and takes a gateway that is well out
+// of its rotation. There is no proxy before an address that is over its limit, and no time for one when too many wait
+// already.
 //
 // Runs on the loop.
 func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
+	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != protocol.RefuseAddress {
+		c.more().refusal = r
+		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
+		return
+	}
 	lp.countRefusal(r)
 	lp.event(c, "refused", r.Reason)
 	lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], r))
@@ -160,21 +169,6 @@ func (lp *loop) setAside(c *conn) int64 {
 	}
 	c.flags |= flagRefused
 	return lp.srv.refused.Add(1)
-}
-
-// refuseOnRequest answers a socket that has not sent anything yet as soon as it does, or has not for lingerFor. A proxy
-// that finds an answer before it has sent its request may spoil the next try with it: nginx reads what is left of the
-// first answer as the beginning of the second, and takes a gateway that is well out of its rotation. There is no proxy
-// before an address that is over its limit, and no time for one when too many wait already.
-//
-// Runs on the loop.
-func (lp *loop) refuseOnRequest(c *conn, r *protocol.Refusal) {
-	if lp.setAside(c) > int64(lp.srv.lingerRoom) || r == protocol.RefuseAddress {
-		lp.refuse(c, r)
-		return
-	}
-	c.more().refusal = r
-	lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
 }
 
 // countRefusal counts a refusal, and says once a second that limits are met.

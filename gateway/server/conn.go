@@ -55,6 +55,7 @@ const (
 	flagDoomed  // on the list of those to be ended
 	flagProxied // opening: a PROXY protocol header must come first
 	flagRefused // opening, closing: it counts in Server.refused
+	flagAsked   // opening: it has sent something, or had its time to
 )
 
 // connExt is what a connection needs while something is unfinished.

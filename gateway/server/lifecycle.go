@@ -20,9 +20,7 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 		switch {
 		case !lp.srv.draining.Load():
 			lp.refuse(c, protocol.RefuseInternal)
-		case c.ext == nil: // it has sent nothing yet
-			lp.refuseOnRequest(c, protocol.RefuseDraining)
-		case c.ext.refusal == nil:
+		case c.ext == nil || c.ext.refusal == nil:
 			lp.refuse(c, protocol.RefuseDraining)
 		}
 		return
@@ -146,15 +144,15 @@ func (lp *loop) expire(c *conn) {
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
+		r := protocol.RefuseTimeout
 		if c.ext != nil && c.ext.refusal != nil {
-			lp.refuse(c, c.ext.refusal)
-			return
-		}
-		if due := lp.headDue(c); now < due {
+			r = c.ext.refusal
+		} else if due := lp.headDue(c); now < due {
 			lp.wheel.schedule(&lp.conns, c, due)
 			return
 		}
-		lp.refuse(c, protocol.RefuseTimeout)
+		c.flags |= flagAsked
+		lp.refuse(c, r)
 	case stateClosing:
 		if due := c.seen + seconds(lingerFor); now < due {
 			lp.wheel.schedule(&lp.conns, c, due)

@@ -34,6 +34,7 @@ func (lp *loop) read(c *conn, data []byte) {
 //
 // Runs on the loop.
 func (lp *loop) readHead(c *conn, data []byte) {
+	c.flags |= flagAsked
 	if c.ext != nil && c.ext.refusal != nil {
 		lp.refuse(c, c.ext.refusal)
 		return
