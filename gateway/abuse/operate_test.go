@@ -58,7 +58,7 @@ func TestT28RestartHerd(t *testing.T) {
 		g := attacked(t, "-drain", drain.String())
 		clients := g.crowd(t, n)
 		newcomer := make(chan error, 1)
-		go func() { newcomer <- g.turnedAway(gatewaytest.Patience) }()
+		go func() { newcomer <- g.turnedAway() }()
 		own := longestBeat(t)
 		all := g.drained(t, clients)
 		late := own()
@@ -74,7 +74,7 @@ func TestT28RestartHerd(t *testing.T) {
 		g := attacked(t, "-drain", "1m")
 		clients := g.crowd(t, 50)
 		g.Signal(syscall.SIGTERM)
-		if err := g.turnedAway(gatewaytest.Patience); err != nil {
+		if err := g.turnedAway(); err != nil {
 			t.Errorf("a newcomer: %v", err)
 		}
 		began := time.Now()
@@ -92,7 +92,7 @@ func TestT28RestartHerd(t *testing.T) {
 		g := attacked(t, "-drain", "1m") // until the clients leave
 		clients := g.crowd(t, 50)
 		g.Signal(syscall.SIGTERM)
-		if err := g.turnedAway(gatewaytest.Patience); err != nil {
+		if err := g.turnedAway(); err != nil {
 			t.Errorf("a newcomer: %v", err)
 		}
 		if status, body, err := gatewaytest.Get(g.Admin + "/readyz"); err != nil || status != http.StatusServiceUnavailable {
@@ -119,7 +119,7 @@ func TestT28RestartHerd(t *testing.T) {
 		publisher := redis.NewClient(options)
 		defer publisher.Close() //nolint:errcheck // it has done its part
 		g.Signal(syscall.SIGTERM)
-		if err := g.turnedAway(gatewaytest.Patience); err != nil {
+		if err := g.turnedAway(); err != nil {
 			t.Errorf("a newcomer: %v", err)
 		}
 		if n, err := publisher.Publish(t.Context(), protocol.RedisPrefix+"user:1", "late").Result(); err != nil || n != 1 {
@@ -132,8 +132,8 @@ func TestT28RestartHerd(t *testing.T) {
 }
 
 // turnedAway knocks until the answer is 503 with Retry-After: a newcomer while the gateway drains.
-func (g *target) turnedAway(patience time.Duration) error {
-	for began := time.Now(); time.Since(began) < patience; {
+func (g *target) turnedAway() error {
+	for began := time.Now(); time.Since(began) < gatewaytest.Patience; {
 		k := knock(g.Addr)
 		switch {
 		case k.c != nil: // SIGTERM is still on its way
