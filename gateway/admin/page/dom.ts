@@ -13,6 +13,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = 
   const element = document.createElement(tag)
   element.className = className
   element.textContent = text
+  if (text) element.dir = 'auto' // Arabic and Hebrew read from the right
   return element
 }
 
@@ -24,11 +25,16 @@ export function say(element: HTMLElement, text: string, wrong = false): void {
 
 export const clock = (ms: number): string => new Date(ms).toLocaleTimeString()
 
+const painted = new MessageChannel() // one for all: a port with a listener is not collected
+let waiting: ((now: number) => void)[] = []
+
+painted.port1.onmessage = () => {
+  const calls = waiting
+  waiting = []
+  for (const then of calls) then(performance.now())
+}
+
 /** Calls back when what changed just now can be seen, with performance.now(). */
 export function afterPaint(then: (now: number) => void): void {
-  requestAnimationFrame(() => {
-    const { port1, port2 } = new MessageChannel()
-    port1.onmessage = () => then(performance.now())
-    port2.postMessage(0)
-  })
+  if (waiting.push(then) === 1) requestAnimationFrame(() => painted.port2.postMessage(0))
 }

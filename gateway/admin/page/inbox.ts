@@ -1,17 +1,18 @@
-// What arrived: the bell, its badge, the list, and a toast for who looks elsewhere on the page.
+// What arrived: the bell, its badge, the list, and a toast for who looks elsewhere on the page, or only hears it.
 import type { GapMessage, NotificationMessage } from '../../../protocol/client/src/index.js'
 import { $, afterPaint, clock, make } from './dom.js'
 import { addLatency, markGap } from './latency.js'
-import { takeSent } from './publish.js'
+import { forgetSent, takeSent } from './publish.js'
 
 const most = 50
+const longest = 200 // characters of a payload that are shown
 let unread = 0
 
 export function addNotification({ channel, data, timestamp }: NotificationMessage): void {
   const { title, text } = readable(data)
   const words = make('div')
-  if (title) words.append(make('p', 'title', title))
-  if (text || !title) words.append(make('p', '', text))
+  if (title) words.append(make('p', 'title', cut(title, longest)))
+  if (text) words.append(make('p', '', cut(text, longest)))
   words.append(make('p', 'meta', `${channel} · ${clock(timestamp)}`))
   const took = make('p', 'took')
   add('unread', words, took)
@@ -19,6 +20,7 @@ export function addNotification({ channel, data, timestamp }: NotificationMessag
   swing()
   toast(title || text)
   const sentAt = takeSent(channel, data)
+  if (document.hidden) return // nothing is painted: what waits for that would pile up
   afterPaint((now) => showLatency(took, sentAt === undefined ? Date.now() - timestamp : now - sentAt, sentAt !== undefined))
 }
 
@@ -30,7 +32,9 @@ export function addGap({ channel, reason, dropped, timestamp }: GapMessage): voi
   words.append(make('p', 'title', dropped ? `${dropped} missed` : 'Something may have been missed'))
   words.append(make('p', 'meta', [why, channel, clock(timestamp)].filter(Boolean).join(' · ')))
   add('gap', words)
+  toast(words.firstChild?.textContent ?? '')
   markGap()
+  forgetSent()
 }
 
 export function markRead(): void {
@@ -47,6 +51,13 @@ function add(className: string, ...content: Node[]): void {
   while (list.children.length > most) list.lastChild?.remove()
 }
 
+/** Long ones end early: the page shows that something came, not all that is in it. */
+function cut(text: string, length: number): string {
+  if (text.length <= length) return text
+  const whole = text.slice(0, length).replace(/[\ud800-\udbff]$/, '') // no half emoji
+  return `${whole} … (${text.length.toLocaleString('en')} characters)`
+}
+
 /** Finds the words in a payload: {"title", "body"} and the like, or the text as it is. */
 function readable(data: string): { title?: string; text: string } {
   try {
@@ -54,7 +65,7 @@ function readable(data: string): { title?: string; text: string } {
     const found = { title: title ?? '', text: body ?? message ?? text ?? '' }
     if (typeof found.title === 'string' && typeof found.text === 'string' && (found.title || found.text)) return found as { title: string; text: string }
   } catch { /* not JSON: plain text */ }
-  return { text: data }
+  return { text: data.trim() ? data : '(no text)' }
 }
 
 /** Counts from pressing Publish when it was pressed here, else from when the gateway had it from Redis. */
@@ -85,11 +96,20 @@ function swing(): void {
   }
 }
 
-let shown: ReturnType<typeof setTimeout> | undefined
+let newest = ''
+let waiting = 0 // toasts
+let turn: ReturnType<typeof setTimeout> | undefined // while one is shown
 
-/** For eyes only: the list reads it out. The newest takes the place of the one before. */
+/** For eyes and, as a status, for ears: the newest, and how many more came, at most every other second. */
 function toast(text: string): void {
-  clearTimeout(shown)
-  $('toasts').replaceChildren(make('div', 'toast', text.slice(0, 120)))
-  shown = setTimeout(() => $('toasts').replaceChildren(), 3000)
+  newest = text
+  waiting++
+  if (turn === undefined) nextToast()
+}
+
+function nextToast(): void {
+  const more = waiting > 1 ? ` and ${waiting - 1} more` : ''
+  $('toasts').replaceChildren(...(waiting ? [make('div', 'toast', cut(newest, 100) + more)] : []))
+  turn = waiting ? setTimeout(nextToast, 2000) : undefined
+  waiting = 0
 }

@@ -5,6 +5,8 @@ const width = 240
 const height = 40
 const most = 40 // points
 
+const precise = (ms: number): string => `${ms.toFixed(ms < 10 ? 1 : 0)} ms` // no more than clocks in whole ms tell
+
 const points: number[] = [] // ms; NaN is a gap
 
 function draw(): void {
@@ -17,9 +19,9 @@ function draw(): void {
   $('gaps').setAttribute('d', points.map((ms, i) => Number.isNaN(ms) ? `M${x(i).toFixed(1)} 0V${height}` : '').join(''))
   const median = [...times].sort((a, b) => a - b)[times.length >> 1] ?? 0
   const last = times.at(-1)
-  $('last').textContent = last === undefined ? '–' : `${last.toFixed(1)} ms`
-  $('spark').setAttribute('aria-label', `Latency of the last ${times.length} notifications: median ${median.toFixed(1)} ms, at most ${Math.max(0, ...times).toFixed(1)} ms`)
-  $('median').textContent = times.length ? `median ${median.toFixed(1)} ms of ${times.length}` : ''
+  $('last').textContent = last === undefined ? '–' : precise(last)
+  $('spark').setAttribute('aria-label', `Latency of the last ${times.length} notifications: median ${precise(median)}, at most ${precise(Math.max(0, ...times))}`)
+  $('median').textContent = times.length ? `median ${precise(median)} of ${times.length}` : ''
 }
 
 function add(ms: number): void {

@@ -6,6 +6,7 @@ import { addGap, addNotification, markRead } from './inbox.js'
 import { copy, publish, shortForm, showCommands } from './publish.js'
 
 const pauseMs = 4000
+const badToken = 4001 // close code
 const loopback = /^(localhost|127\.|\[::1\])/.test(location.hostname)
 let info: Info | undefined
 let client: NotificationClient | undefined
@@ -31,7 +32,8 @@ function showState({ state, retryAt, code, reason }: ClientEvents<string>['state
     return
   }
   if (wasConnected) lostAt ||= performance.now()
-  say($('heard'), wasConnected || loopback ? '' : `Off loopback the gateway needs -allow-origin ${location.origin}`)
+  say($('heard'), code === badToken ? 'This gateway asks for a token, and this page has none.'
+    : wasConnected || loopback ? '' : `Off loopback the gateway needs -allow-origin ${location.origin}`)
   if (retryAt === undefined) return
   const tick = (): void => { $('countdown').textContent = `in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` }
   countdown = setInterval(tick, 250)
@@ -41,6 +43,7 @@ function showState({ state, retryAt, code, reason }: ClientEvents<string>['state
 function connect(url: string): void {
   client = new NotificationClient(url, { reconnectDelay: 3000 }) // longer than need be, for it to be seen
   client.on('state', showState)
+  client.on('connected', ({ reconnected }) => { if (reconnected) void ask<Info>('info').then(describe, () => {}) })
   client.on('subscribed', ({ channel }) => { if (channel === listening) say($('heard'), 'Subscribed. A second tab rings too.') })
   client.on('notification', addNotification)
   client.on('gap', (gap) => {
@@ -88,35 +91,40 @@ async function pause(): Promise<void> {
 const counts = ['connections', 'publications', 'deliveries'] as const
 
 async function showNumbers(): Promise<void> {
-  if (document.hidden) return
-  try {
+  if (!document.hidden) try {
     const stats = await ask<Stats>('stats')
     for (const id of counts) $(id).textContent = stats[id].toLocaleString('en')
     say($('redis'), stats.redisUp ? (info?.redisEmbedded ? 'embedded' : 'up') : 'down', !stats.redisUp)
   } catch {
     for (const id of [...counts, 'redis']) say($(id), '–')
   }
+  setTimeout(showNumbers, 1000) // after the answer, or a listener that is stuck would have ever more to answer
+}
+
+/** What runs there; it may be another after a restart. */
+function describe(now: Info): void {
+  info = now
+  $('version').textContent = now.version
+  $('loops').textContent = String(now.loops)
+  $('address').textContent = now.url
+  $('pause').hidden = !now.redisPauses
+  showCommands(now)
 }
 
 async function start(): Promise<void> {
   try {
-    info = await ask<Info>('info')
+    const now = await ask<Info>('info')
+    describe(now)
+    connect(now.url)
+    void showNumbers()
   } catch (error) {
     $('state').textContent = (error as Error).message
     setTimeout(start, 2000)
-    return
   }
-  $('version').textContent = info.version
-  $('loops').textContent = String(info.loops)
-  $('address').textContent = info.url
-  $('pause').hidden = !info.redisPauses
-  showCommands(info)
-  connect(info.url)
-  void showNumbers()
-  setInterval(showNumbers, 1000)
 }
 
-$('profiles').hidden = token !== null // a link cannot carry the token
+$('profiles').hidden = token !== null // a link cannot carry the token; the pages themselves take it from the query
+$<HTMLAnchorElement>('ops').search = location.search
 $('bell').onclick = markRead
 $('retry').onclick = () => client?.reconnect()
 $('kill').onclick = kill

@@ -11,6 +11,9 @@ export function takeSent(channel: string, data: string): number | undefined {
   return i < 0 ? undefined : sent.splice(i, 1)[0]?.at
 }
 
+/** What was lost never comes, and would lend its time to the next with the same text. */
+export const forgetSent = (): void => { sent.length = 0 }
+
 export const shortForm = (channel: string): string => channel.trim().replace(/^notifications:/, '')
 
 const inQuotes = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
@@ -40,6 +43,7 @@ export async function publish(heard: string): Promise<void> {
   const publication = { channel: shortForm(input('to').value), data: input('text').value, at: performance.now() }
   sent.push(publication)
   if (sent.length > 50) sent.shift()
+  say($('answer'), 'Publishing …')
   try {
     const { receivers } = await ask<{ receivers: number }>(publishPath(publication.channel), publication.data)
     const elsewhere = publication.channel === heard ? '' : ' This page listens on another channel.'
