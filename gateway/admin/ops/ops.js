@@ -9,7 +9,9 @@ const history = [] // answers, the newest last
 const lines = { deliveries: [], p99: [], backlog: [] }
 
 async function ask(path) {
-  const answer = await fetch(path, { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) })
+  const answer = await fetch(path, { headers, cache: 'no-store', signal: AbortSignal.timeout(5000) }).catch((error) => {
+    throw new Error(error.name === 'TimeoutError' ? 'no answer in 5 s' : 'no answer')
+  })
   if (!answer.ok) throw new Error(`${path}: ${answer.status} ${(await answer.text()).trim()}`)
   return answer.json()
 }
@@ -28,9 +30,9 @@ function bytes(n) {
 }
 function time(s) {
   if (s === null) return '–'
-  if (s < 1e-3) return `${(s * 1e6).toFixed(0)} µs`
-  if (s < 1) return `${(s * 1e3).toFixed(s < 0.01 ? 1 : 0)} ms`
-  if (s < 120) return `${s.toFixed(s < 10 ? 1 : 0)} s`
+  if (s > 0 && s < 1e-3) return `${(s * 1e6).toFixed(0)} µs`
+  if (s > 0 && s < 1) return `${(s * 1e3).toFixed(s < 0.01 ? 1 : 0)} ms`
+  if (s < 120) return `${s.toFixed(s > 0 && s < 10 ? 1 : 0)} s`
   return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`
 }
 
@@ -100,7 +102,7 @@ function showTiles(s, before, ago) {
   $('publications').textContent = `${short(rate('publications'))} publications/s · ${bytes(rate('sentBytes'))}/s`
   const p99 = quantile(0.99, s.latency, ago?.latency)
   $('p99').textContent = time(p99)
-  $('p50').textContent = p99 === null ? 'nothing was published' : `p50 ${time(quantile(0.5, s.latency, ago?.latency))}, Redis to last write`
+  $('p50').textContent = p99 === null ? 'nothing in the last 10 s' : `p50 ${time(quantile(0.5, s.latency, ago?.latency))}, Redis to last write`
   judge($('p99'), p99 ?? 0, 0.25, 1)
   $('redis').textContent = s.redisUp ? 'subscribed' : 'lost'
   $('redis').classList.toggle('bad', !s.redisUp)
@@ -181,6 +183,8 @@ async function showConnections() {
     $('no-list').textContent = error.message
     return
   }
+  const selection = getSelection()
+  if (!selection.isCollapsed && $('list').contains(selection.anchorNode)) return // somebody copies a client's id
   $('matched').textContent = `${whole(list.connections.length)} of ${whole(list.matched)} that match`
   $('list').replaceChildren(...list.connections.map((c) => {
     const more = c.channelCount - c.channels.length
@@ -192,26 +196,46 @@ async function showConnections() {
   $('no-list').textContent = 'None.'
 }
 
+function say(state, text) {
+  $('state').dataset.state = state
+  if ($('state').textContent !== text) $('state').textContent = text // or it would be read out every second
+}
+
+async function showInfo() {
+  const info = await ask('info')
+  $('version').textContent = info.version
+  $('address').textContent = `${info.url} · pid ${info.pid} · Redis ${info.redisEmbedded ? 'embedded' : info.redis}`
+}
+
+// restarted tells whether another process answers now: what only grows has shrunk, or there are other loops.
+const restarted = (s, before, loops) => before && (loops.length !== loopsBefore.length ||
+  ['accepted', 'publications', 'deliveries'].some((name) => s[name] < before[name]))
+
 let loopsBefore
+let known = false // who answers
 async function tick() {
   try {
     const [s, loops] = await Promise.all([ask('stats'), ask('loops')])
-    if (s.deliveries < (history.at(-1)?.deliveries ?? 0)) { history.length = 0; loopsBefore = undefined } // another process answers now
+    if (restarted(s, history.at(-1), loops)) {
+      history.length = 0
+      known = false
+    }
+    if (!known) await showInfo()
+    known = true
     const before = history.at(-1)
     const ago = history.at(-PERCENTILES_OVER) ?? history[0]
     showTiles(s, before, ago)
-    showLoops(loops, loopsBefore, before ? (s.at - before.at) / 1000 : 0)
+    showLoops(loops, before && loopsBefore, before ? (s.at - before.at) / 1000 : 0)
     showReasons(s, history[0])
     showWidth(s.width)
     loopsBefore = loops
     keep(history, s)
-    $('state').dataset.state = s.draining || !s.redisUp ? 'bad' : 'ok'
-    $('state').textContent = s.draining ? 'draining' : s.redisUp ? 'serving' : 'serving, without Redis'
+    say(s.draining || !s.redisUp ? 'bad' : 'ok', s.draining ? 'draining' : s.redisUp ? 'serving' : 'serving, without Redis')
     document.body.classList.remove('stale')
     await showConnections()
   } catch (error) {
-    $('state').dataset.state = 'bad'
-    $('state').textContent = error.name === 'TypeError' ? 'no answer' : error.message
+    known = false
+    say('bad', error.message)
     document.body.classList.add('stale')
   }
   setTimeout(tick, document.hidden ? 5 * EVERY : EVERY)
@@ -221,8 +245,6 @@ $('who').addEventListener('submit', (event) => {
   event.preventDefault()
   showConnections()
 })
-ask('info').then((i) => {
-  $('version').textContent = i.version
-  $('address').textContent = `${i.url} · pid ${i.pid} · Redis ${i.redisEmbedded ? 'embedded' : i.redis}`
-}, () => {})
+for (const link of document.querySelectorAll('[data-guarded]')) link.hidden = token !== null // a link cannot carry the token
+if (token) $('demo').search = location.search // but this page takes it from there
 tick()
