@@ -88,11 +88,11 @@ test('a publication that was lost does not lend its time to the next one', async
 
 test('an admin listener that is stuck is asked once, and the page says so', async (t) => {
   const gateway = await Gateway.start(t)
-  const page = await visit(t, browser, gateway.admin)
+  const page = await visit(t, browser, 'about:blank')
   let asked = 0
   await page.route('**/stats', () => { asked++ }) // and no answer
   await page.clock.install()
-  await page.reload()
+  await page.goto(gateway.admin)
   await subscribed(page)
   await eventually('it is asked', () => asked > 0)
   await page.clock.runFor(5000)
