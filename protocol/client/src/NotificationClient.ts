@@ -1,4 +1,4 @@
-import { delayAfter } from './backoff.js'
+import { delayAfter, fullJitter } from './backoff.js'
 import { Connection, type WebSocketConstructor, type WebSocketLike } from './Connection.js'
 import { Emitter, type Handler } from './events.js'
 import {
@@ -63,12 +63,13 @@ export class NotificationClient<T = string> {
 
   #connection: Connection | undefined
   #phase = new AbortController() // an attempt and the connection that it led to, or a wait
-  #timers = new Set<ReturnType<typeof setTimeout>>() // of this phase
+  #timers: ReturnType<typeof setTimeout>[] = [] // of this phase, those that fired included: few
   #awake: (() => void) | undefined // removes the listeners
   #flushing = false
   #attempt = 0
   #connectedAt = 0 // 0: not connected
   #connections = 0
+  #refusals = 0 // on this connection
   #expiresAt = 0 // of the token in use
 
   constructor(url: Url, options: ClientOptions<T> & { parse: Parse<T> })
@@ -173,25 +174,20 @@ export class NotificationClient<T = string> {
 
   /** Leaves what is under way, an attempt, a connection or a wait, and enters what comes next. */
   #enter(closeCode?: number): AbortSignal {
-    for (const timer of this.#timers) clearTimeout(timer)
-    this.#timers.clear()
+    for (const timer of this.#timers.splice(0)) clearTimeout(timer)
     this.#phase.abort()
     this.#phase = new AbortController()
     this.#connection?.close(closeCode)
     this.#connection = undefined
     this.#subscriptions.forget()
     if (this.#connectedAt && Date.now() - this.#connectedAt >= this.#options.stableAfter) this.#attempt = 0
-    this.#connectedAt = 0
+    this.#connectedAt = this.#refusals = 0
     return this.#phase.signal
   }
 
   /** Does something later, unless the phase is over by then. */
   #after(ms: number, then: () => unknown): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer)
-      then()
-    }, Math.min(ms, longestTimer))
-    this.#timers.add(timer)
+    this.#timers.push(setTimeout(then, Math.min(ms, longestTimer)))
   }
 
   #lost(code: number, reason: string): void {
@@ -275,12 +271,11 @@ export class NotificationClient<T = string> {
 
   #error(error: ClientError): void {
     this.#events.emit('error', error)
-    const { code, channel } = error
-    if (channel === undefined || (code !== 'rate_limited' && code !== 'internal')) return
-    this.#after(this.#options.reconnectDelay, () => { // refused for now, not for ever
-      this.#subscriptions.forget(channel)
-      this.#flush()
-    })
+    if (error.code === 'rate_limited' || error.code === 'internal') {
+      // Refused for now, not for ever, and not by name: a command that comes too soon is not looked into.
+      this.#subscriptions.forget(this.#connections)
+      this.#after(fullJitter(++this.#refusals, this.#options), () => this.#flush())
+    }
   }
 
   // --- what goes out ---

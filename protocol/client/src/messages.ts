@@ -95,7 +95,7 @@ export type Command =
 export function decode(frame: unknown): ServerMessage {
   const message = JSON.parse(frame as string) as ServerMessage | null
   if (typeof message?.type !== 'string' || (message.type === 'notification' && typeof message.data !== 'string')) {
-    throw new TypeError('no message')
+    throw new Error('no message')
   }
   return message
 }

@@ -11,27 +11,28 @@ export class Subscriptions<T> {
   #told = new Set<string>()
   #acknowledged = new Map<string, number>() // the connection that did so last, counted from 1
 
-  /** Forgets what was told: a new connection knows nothing, and a channel that was put off is to be told again. */
-  forget(channel?: string): void {
-    if (channel === undefined) this.#told.clear()
-    else this.#told.delete(channel)
+  /** Forgets what was told, so that it is told again, but for what that connection acknowledged. */
+  forget(connection = -1): void {
+    for (const channel of this.#told) if (this.#acknowledged.get(channel) !== connection) this.#told.delete(channel)
   }
 
   /** What the gateway has yet to be told; afterwards it counts as told. Without a connection nothing does. */
   difference(connected: boolean): { join: string[]; leave: string[] } {
     const { wanted } = this
     for (const channel of this.#acknowledged.keys()) if (!wanted.has(channel)) this.#acknowledged.delete(channel)
-    const join = connected ? [...wanted.names].filter((channel) => !this.#told.has(channel)) : []
-    const leave = [...this.#told].filter((channel) => !wanted.has(channel))
-    for (const channel of join) this.#told.add(channel)
-    for (const channel of leave) this.#told.delete(channel)
-    return { join, leave }
+    const before = this.#told
+    this.#told = new Set(connected ? wanted.names : [])
+    return {
+      join: [...this.#told].filter((channel) => !before.has(channel)),
+      leave: [...before].filter((channel) => !wanted.has(channel)),
+    }
   }
 
   /** Notes an acknowledgement, and reports whether an earlier connection had it: what came in between was missed. */
   acknowledge(channel: string, connection: number): boolean {
     const before = this.#acknowledged.get(channel) ?? connection
     this.#acknowledged.set(channel, connection)
+    this.#told.add(channel)
     return before !== connection
   }
 }
