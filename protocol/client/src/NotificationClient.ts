@@ -152,6 +152,7 @@ export class NotificationClient<T = string> {
     try {
       const url = typeof this.#url === 'function' ? await this.#url() : this.#url
       step = 'no_token'
+      if (signal.aborted) return
       const token = await this.#token({ reason: 'connect', signal })
       if (signal.aborted) return
       step = 'no_socket'
@@ -160,9 +161,7 @@ export class NotificationClient<T = string> {
         lost: (code, reason) => this.#lost(code, reason),
       })
     } catch (cause) {
-      if (signal.aborted || this.#unauthorized(step, cause)) return
-      if (step === 'no_socket') this.#stop(lost, step) // what the constructor refuses it will refuse again
-      else this.#lost(lost, step)
+      if (!signal.aborted) this.#hindered(step, cause)
     }
   }
 
@@ -192,13 +191,15 @@ export class NotificationClient<T = string> {
 
   #lost(code: number, reason: string): void {
     this.#enter()
-    if (code === badToken) this.#fail('unauthorized', new UnauthorizedError(reason))
     const attempt = this.#attempt++
     const delay = delayAfter(this.#options.comeback(code, reason), reason, attempt, this.#options)
-    if (delay === undefined) return this.#stop(code, reason)
-    if (attempt >= this.#options.maxReconnectAttempts) return this.#stop(code, 'gave up')
-    this.#after(delay, () => this.#connect())
-    this.#become({ state: 'waiting', retryAt: Date.now() + delay, code, reason })
+    if (delay === undefined) this.#stop(code, reason)
+    else if (attempt >= this.#options.maxReconnectAttempts) this.#stop(code, 'gave up')
+    else {
+      this.#after(delay, () => this.#connect())
+      this.#become({ state: 'waiting', retryAt: Date.now() + delay, code, reason })
+    }
+    if (code === badToken) this.#fail('unauthorized', new UnauthorizedError(reason))
   }
 
   #stop(code: number, reason: string): void {
@@ -224,7 +225,7 @@ export class NotificationClient<T = string> {
     }
     const { type } = message
     // A straggler of a subscription that ended, or what another tab subscribed to.
-    if ('channel' in message && type !== 'unsubscribed' && type !== 'error' && !this.#subscriptions.wanted.has(message.channel ?? '')) return
+    if ('channel' in message && type !== 'unsubscribed' && type !== 'error' && !this.#subscriptions.wanted.has(message.channel as string)) return
     switch (type) {
       case 'connected': return this.#connected(message)
       case 'subscribed': return this.#subscribed(message)
@@ -241,10 +242,10 @@ export class NotificationClient<T = string> {
   #connected(message: ConnectedMessage): void {
     this.#connectedAt = Date.now()
     const { pingInterval, pingTimeout } = this.#options
-    this.#connection?.watch(message.heartbeatMs ? message.heartbeatMs + pingTimeout : pingInterval)
+    this.#connection?.watch(Math.min(message.heartbeatMs ? message.heartbeatMs + pingTimeout : pingInterval, longestTimer))
     this.#refreshBefore(message)
     this.#become({ state: 'connected', clientId: message.clientId })
-    this.#events.emit('connected', { ...message, reconnected: this.#connections++ > 0 })
+    if (this.#connectedAt) this.#events.emit('connected', { ...message, reconnected: this.#connections++ > 0 })
     this.#flush()
   }
 
@@ -270,12 +271,12 @@ export class NotificationClient<T = string> {
   }
 
   #error(error: ClientError): void {
-    this.#events.emit('error', error)
     if (error.code === 'rate_limited' || error.code === 'internal') {
       // Refused for now, not for ever, and not by name: a command that comes too soon is not looked into.
       this.#subscriptions.forget(this.#connections)
       this.#after(fullJitter(++this.#refusals, this.#options), () => this.#flush())
     }
+    this.#events.emit('error', error)
   }
 
   // --- what goes out ---
@@ -309,19 +310,23 @@ export class NotificationClient<T = string> {
         const token = await this.#token({ reason: 'refresh', signal })
         if (!signal.aborted) this.#connection?.send({ type: 'auth', token })
       } catch (cause) { // the gateway ends the connection in time, and for the next one a token is asked for again
-        if (!signal.aborted) this.#unauthorized('no_token', cause)
+        if (!signal.aborted) this.#hindered('no_token', cause)
       }
     })
   }
 
   // --- what is told ---
 
-  /** Tells what went wrong on the way to a connection or a token. Stops, and reports it, if nobody is signed in. */
-  #unauthorized(code: ClientError['code'], cause: unknown): boolean {
+  /**
+   * Does about an error on the way to a connection or a token what is to be done, and then tells: a handler that closes
+   * or reconnects has the last word.
+   */
+  #hindered(step: ClientError['code'], cause: unknown): void {
     const final = cause instanceof UnauthorizedError
-    this.#fail(final ? 'unauthorized' : code, cause)
     if (final) this.#stop(badToken, cause.message)
-    return final
+    else if (step === 'no_socket') this.#stop(lost, step) // what the constructor refuses it will refuse again
+    else if (!this.#connectedAt) this.#lost(lost, step)
+    this.#fail(final ? 'unauthorized' : step, cause)
   }
 
   #fail(code: ClientError['code'], cause: unknown, channel?: string): void {

@@ -51,11 +51,18 @@ test('a heartbeat that the gateway promises is waited for instead', async (t) =>
   assert.equal(w.client.state, 'waiting')
 })
 
-test('pingInterval 0 asks nothing', async (t) => {
-  const w = await connected(t, { pingInterval: 0 })
-  await w.pass(3_600_000)
-  assert.equal(pings(w.socket.sent), 0)
-  assert.equal(w.client.state, 'connected')
+test('pingInterval 0 or Infinity asks nothing', async (t) => {
+  for (const pingInterval of [0, Infinity]) {
+    await t.test(String(pingInterval), async (t) => {
+      const w = await world(t, { pingInterval })
+      const timers = t.mock.method(globalThis, 'setTimeout')
+      w.socket.open()
+      await w.pass(3_600_000)
+      assert.equal(pings(w.socket.sent), 0)
+      assert.equal(w.client.state, 'connected')
+      for (const { arguments: [, ms] } of timers.mock.calls) assert.ok(Number(ms) < 2 ** 31, 'no timer overflows')
+    })
+  }
 })
 
 test('an answer that waits behind a late timer is not taken for silence', async (t) => {

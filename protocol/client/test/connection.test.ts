@@ -185,6 +185,16 @@ test('close() while the token is fetched dials nothing', async (t) => {
   assert.equal(w.sockets.length, 0)
 })
 
+test('close() while the address is worked out asks for no token', async (t) => {
+  let answer = (_url: string): void => {}
+  let asked = 0
+  const w = await world(t, { url: () => new Promise((resolve) => { answer = resolve }), token: () => `${++asked}` })
+  w.client.close()
+  answer('ws://too-late/ws')
+  await settle()
+  assert.deepEqual([asked, w.sockets.length], [0, 0])
+})
+
 test('reconnect() starts anew at once', async (t) => {
   const w = await connected(t)
   const [first] = w.sockets

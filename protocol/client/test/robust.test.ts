@@ -1,7 +1,8 @@
 // Nothing that comes in, and nothing that an application does with it, breaks the client.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connected, settle } from './fakes.js'
+import { UnauthorizedError } from '../src/index.js'
+import { connected, settle, world } from './fakes.js'
 
 test('a bad frame is told, and the next one is heard', async (t) => {
   const w = await connected(t)
@@ -89,4 +90,40 @@ test('the same function on twice is called twice, and goes once', async (t) => {
   off()
   w.socket.say({ type: 'gap', reason: 'redis', timestamp: 2 })
   assert.equal(calls, 3)
+})
+
+test('what a handler does about an error is the last word', async (t) => {
+  const hindrances: Record<string, Parameters<typeof world>[1]> = {
+    'no token': { token: () => { throw new Error('502') } },
+    'no address': { url: () => { throw new Error('no address') } },
+    'nobody signed in': { token: () => { throw new UnauthorizedError('signed out') } },
+    'a token that is refused': {},
+  }
+  for (const [what, options] of Object.entries(hindrances)) {
+    for (const [does, states] of [['close', ['connecting', 'closed']], ['reconnect', ['connecting', 'closed', 'connecting']]] as const) {
+      await t.test(`${what}: ${does}()`, async (t) => {
+        const w = await world(t, { autoConnect: false, ...options })
+        const off = w.client.on('error', () => {
+          off()
+          w.client[does]()
+        })
+        w.client.connect()
+        await settle()
+        if (w.sockets.length) w.socket.end(4001, 'bad signature')
+        const seen = w.events.state.map(({ state }) => state === 'waiting' ? 'closed' : state)
+        assert.deepEqual(seen.slice(0, states.length), states)
+        await w.pass(600_000)
+        if (does === 'close') assert.equal(w.client.state, 'closed')
+      })
+    }
+  }
+})
+
+test('who closes the client on hearing that it is connected hears no more', async (t) => {
+  const w = await world(t)
+  w.client.on('state', ({ state }) => { if (state === 'connected') w.client.close() })
+  w.client.subscribe('a')
+  w.socket.open()
+  await settle()
+  assert.deepEqual([w.client.state, w.events.connected, w.socket.sent], ['closed', [], []])
 })
