@@ -44,7 +44,7 @@ export function inboxOf<T>(client: NotificationClient<T>, channel: string, limit
   const inbox = ofClient.get(channel) ?? new Inbox(client, channel)
   inboxes.set(client, ofClient)
   ofClient.set(channel, inbox)
-  inbox.limit = Math.max(inbox.limit, limit)
+  if (inbox.limit < limit) inbox.limit = limit
   return inbox
 }
 
@@ -69,7 +69,7 @@ export class Inbox<T> {
   listen = (looker: () => void): (() => void) => {
     clearTimeout(this.#timer)
     this.#lookers.add(looker)
-    this.#stop ??= follow(this.#client, this.#channel, (notification) => this.#add(notification), (gap) => this.#set({ gap }))
+    this.#stop ??= follow(this.#client, this.#channel, this.#add, (gap) => this.#set({ gap }))
     return () => {
       this.#lookers.delete(looker)
       if (this.#lookers.size) return
@@ -82,18 +82,21 @@ export class Inbox<T> {
   }
 
   markRead = (key?: number): void => {
-    let { unread } = this.#snapshot
+    const { unread, gap } = this.#snapshot
+    let left = unread
     const notifications = this.#snapshot.notifications.map((item) => {
       if (item.read || (key ?? item.key) !== item.key) return item
-      unread--
+      left--
       return { ...item, read: true }
     })
-    this.#set(key === undefined ? { notifications, unread: 0, gap: undefined } : { notifications, unread })
+    // What changes nothing is not told, or an effect that marks as read what it is shown would run for ever.
+    if (key === undefined && (unread || gap)) this.#set({ ...empty, notifications })
+    else if (left < unread) this.#set({ notifications, unread: left })
   }
 
   clear = (): void => this.#set(empty)
 
-  #add(notification: NotificationMessage<T>): void {
+  #add = (notification: NotificationMessage<T>): void => {
     const { notifications, unread } = this.#snapshot
     const item = { ...notification, key: ++this.#keys, read: false }
     this.#set({ notifications: [item, ...notifications].slice(0, this.limit), unread: unread + 1 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { Window } from 'happy-dom'
-import { act, StrictMode, type ReactNode } from 'react'
+import { act, StrictMode, useEffect, type ReactNode } from 'react'
 import type { NotificationClient } from '../src/index.js'
 import { NotificationProvider, useConnectionState, useNotifications, type UseNotifications, type UseNotificationsOptions } from '../src/react.js'
 import { atEnd, connected, settle, world } from './fakes.js'
@@ -51,6 +51,25 @@ test('a bell rings, counts, and is read', async (t) => {
   assert.deepEqual([seen.unread, seen.notifications.map(({ read }) => read)], [0, [true, true]])
   await act(async () => seen.clear())
   assert.equal(text(), 'connected 0: ')
+})
+
+test('what is looked at may be marked as read in an effect: what changes nothing renders nothing', async (t) => {
+  const w = await connected(t)
+  let renders = 0
+  function Open(): ReactNode {
+    const { notifications, unread, gap, markRead } = useNotifications('a')
+    useEffect(() => {
+      renders++
+      markRead()
+      markRead(1)
+    })
+    return `${unread} ${notifications.length} ${gap?.reason}`
+  }
+  const { text } = await mount(t, provided(w.client, <Open />))
+  await act(async () => w.socket.notify('a', 'x'))
+  await act(async () => w.socket.say({ type: 'gap', reason: 'redis', timestamp: 1 }))
+  assert.equal(text(), '0 1 undefined')
+  assert.ok(renders < 10, `${renders} renders`)
 })
 
 test('StrictMode and many components make one socket and one subscription', async (t) => {
