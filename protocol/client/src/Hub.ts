@@ -72,11 +72,8 @@ export class Hub {
   }
 
   #drop(member: string): void {
-    const channels = [...this.#members.get(member) ?? []]
+    this.command(member, JSON.stringify({ type: 'unsubscribe', channels: [...this.#members.get(member) ?? []] }))
     this.#members.delete(member)
-    const left = channels.filter((channel) => !this.#wanted(channel))
-    for (const channel of left) this.#acknowledged.delete(channel)
-    if (left.length) this.#send({ type: 'unsubscribe', channels: left })
   }
 
   #send(command: Command): void {
@@ -88,8 +85,10 @@ export class Hub {
   }
 
   #relay(data: string): void {
-    if (!data.startsWith('{"type":"notification"')) this.#note(JSON.parse(data) as ServerMessage)
     this.#on.post({ kind: 'say', by: this.#id, data })
+    try {
+      if (!data.startsWith('{"type":"notification"')) this.#note(JSON.parse(data) as ServerMessage)
+    } catch {} // no message: the clients will say so
   }
 
   #note(message: ServerMessage): void {

@@ -24,6 +24,7 @@ export type Note =
 
 const comeAtOnce = 4200
 const lost = 1006
+const refused = 4000
 const patience = 2000 // ms for a leader to answer; one that is frozen does not
 
 /** A constructor for the option `WebSocket` that makes one socket serve all tabs. Without Web Locks it serves its own. */
@@ -49,7 +50,7 @@ class SharedSocket implements WebSocketLike {
   #hub: Hub | undefined // while it leads
   #leader = ''
   #over = new AbortController()
-  #ended = new Promise<void>((resolve) => this.#over.signal.addEventListener('abort', () => resolve()))
+  #ended = new Promise<unknown>((resolve) => { this.#over.signal.onabort = resolve })
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(name: string, url: string, protocols: string[]) {
@@ -57,13 +58,16 @@ class SharedSocket implements WebSocketLike {
     this.#dial = () => new WebSocket(url, protocols)
     this.#wire = new BroadcastChannel(name)
     this.#wire.onmessage = ({ data }) => this.#hear(data as Note)
-    const { signal } = this.#over
     // Held as long as the socket lives: the leader waits for it, and so knows when a tab is gone without a word.
-    void navigator.locks.request(name + this.#id, () => {
+    navigator.locks.request(name + this.#id, () => {
       this.#hello()
+      this.#compete(this.#over)
       return this.#ended
-    })
-    this.#compete({ signal })
+    }).catch(() => { // there are locks, but not for this page, as in a sandboxed frame: it leads itself alone
+      this.#wire.onmessage = null
+      this.#post = () => {}
+      return this.#lead()
+    }).catch(this.#failed)
   }
 
   send(data: string): void {
@@ -79,9 +83,10 @@ class SharedSocket implements WebSocketLike {
     this.#end(code ?? lost, '')
   }
 
-  #post(note: Note): void {
-    this.#wire.postMessage(note)
-  }
+  #post = (note: Note): void => this.#wire.postMessage(note)
+
+  /** Another tab took the lock, this end is over; or else the socket refuses what it is to dial, and will again. */
+  #failed = ({ name, message }: Error): void => this.#end(name === 'AbortError' ? comeAtOnce : refused, message)
 
   #hello(): void {
     if (this.readyState || this.#hub) return
@@ -91,12 +96,11 @@ class SharedSocket implements WebSocketLike {
   }
 
   #compete(options: LockOptions): void {
-    // Rejected when another tab takes the lock, or when this end is over.
-    navigator.locks.request(this.#name, options, () => this.#lead()).catch(() => this.#end(comeAtOnce, ''))
+    navigator.locks.request(this.#name, options, () => this.#lead()).catch(this.#failed)
   }
 
   /** Runs when the lock is held. A follower gets it because its leader is gone. */
-  #lead(): Promise<void> | void {
+  #lead(): Promise<unknown> | void {
     if (this.readyState === 3) return
     this.#post({ kind: 'lead', by: this.#id })
     if (this.readyState === 1) return this.#end(comeAtOnce, '')
@@ -106,7 +110,7 @@ class SharedSocket implements WebSocketLike {
         this.#post(note)
         this.#hear(note)
       },
-      gone: (member, then) => void navigator.locks.request(this.#name + member, { signal: this.#over.signal }, then).catch(() => {}),
+      gone: (member, then) => void navigator.locks.request(this.#name + member, this.#over, then).catch(() => {}),
     })
     return this.#ended
   }

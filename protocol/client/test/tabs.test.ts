@@ -86,6 +86,14 @@ test('the end of the connection is everybody\'s, and so is what one tab finds de
   assert.deepEqual(socket.closed, { code: 1000 })
 })
 
+test('a frame that is no message is handed on, for the clients to tell', () => {
+  const { socket, notes } = lead()
+  socket.open()
+  notes.length = 0
+  for (const frame of ['nonsense', 'null', new Uint8Array([1])]) socket.frame(frame)
+  assert.deepEqual(notes.map((note) => note.kind === 'say' && note.data), ['nonsense', 'null', new Uint8Array([1])])
+})
+
 test('without Web Locks each tab has a socket of its own', (t) => {
   const kept = Object.getOwnPropertyDescriptor(globalThis, 'WebSocket')
   Object.defineProperty(globalThis, 'WebSocket', { configurable: true, value: FakeSocket })

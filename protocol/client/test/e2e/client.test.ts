@@ -99,6 +99,26 @@ test('users with names of their own do not share', async (t) => {
   assert.equal((await gateway.stats()).connections, 2)
 })
 
+test('a frame that may not use Web Locks has a socket of its own', async (t) => {
+  const gateway = await Gateway.start(t, { flags: ['-allow-origin', '*'] })
+  const site = await servePage(t, 'tabs.ts')
+  const page = await visit(t, browser, site)
+  await page.setContent(`<iframe sandbox="allow-scripts" src="${site}${where(gateway, '&channel=a')}"></iframe>`)
+  const frame = page.frames()[1] ?? assert.fail('no frame')
+  await frame.waitForFunction(() => window.client)
+  assert.equal(await frame.evaluate(() => navigator.locks.request('any', () => 'granted').catch(({ name }: Error) => name)), 'SecurityError')
+  await eventually('it is subscribed', () => frame.evaluate(() => window.heard.includes('subscribed a')))
+  assert.equal((await gateway.stats()).connections, 1)
+})
+
+test('what the shared socket refuses to dial ends the client, and says why', async (t) => {
+  const page = await visit(t, browser, `${await servePage(t, 'tabs.ts')}/?gateway=mailto:nobody`)
+  await eventually('it gives up', () => page.evaluate(() => window.client.state === 'closed'))
+  const { code, reason } = await page.evaluate(() => window.client.status)
+  assert.equal(code, 4000)
+  assert.match(reason ?? '', /scheme/)
+})
+
 test('StrictMode and three bells open one socket', async (t) => {
   const gateway = await Gateway.start(t)
   const page = await visit(t, browser, await servePage(t, 'strict.tsx') + where(gateway))

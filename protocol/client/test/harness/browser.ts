@@ -49,7 +49,9 @@ async function serve(t: Ends, content: (path: string) => Promise<Buffer | string
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://site').pathname
     content(path).then(
-      (body) => response.writeHead(200, { 'Content-Type': `${types[extname(path)] ?? 'text/html'}; charset=utf-8` }).end(body),
+      (body) => response.writeHead(200, {
+        'Content-Type': `${types[extname(path)] ?? 'text/html'}; charset=utf-8`, 'Access-Control-Allow-Origin': '*', // for sandboxed frames
+      }).end(body),
       () => response.writeHead(404).end(),
     )
   })
