@@ -6,7 +6,7 @@ import {
   type AuthenticatedMessage, type ConnectedMessage, type ErrorCode, type GapMessage, type NotificationMessage,
   type ServerMessage, type SubscribedMessage, type UnsubscribedMessage,
 } from './messages.js'
-import { defaults, UnauthorizedError, type ClientOptions, type Parse, type TokenContext, type Url } from './options.js'
+import { completed, UnauthorizedError, type ClientOptions, type Parse, type TokenContext, type Url } from './options.js'
 import { Subscriptions } from './subscriptions.js'
 import { onWake } from './wake.js'
 
@@ -56,7 +56,7 @@ const longestTimer = 2 ** 31 - 1 // beyond it they overflow, and fire at once
 /** Hears what is published to the channels it subscribed to, whatever becomes of the connection. */
 export class NotificationClient<T = string> {
   #url: Url
-  #options: ClientOptions<T> & typeof defaults
+  #options: ReturnType<typeof completed<T>>
   #events = new Emitter<ClientEvents<T>>()
   #subscriptions = new Subscriptions<T>()
   #status: ConnectionStatus = { state: 'idle', attempt: 0 }
@@ -76,7 +76,7 @@ export class NotificationClient<T = string> {
   constructor(url: Url, ...options: string extends T ? [options?: ClientOptions<T>] : [never])
   constructor(url: Url, options: ClientOptions<T> = {}) {
     this.#url = url
-    this.#options = { ...defaults, ...options }
+    this.#options = completed(options)
     if (options.autoConnect ?? ('window' in globalThis || 'importScripts' in globalThis)) this.connect()
   }
 
@@ -153,7 +153,7 @@ export class NotificationClient<T = string> {
       const url = typeof this.#url === 'function' ? await this.#url() : this.#url
       step = 'no_token'
       if (signal.aborted) return
-      const token = await this.#token({ reason: 'connect', signal })
+      const token = await this.#token('connect', signal)
       if (signal.aborted) return
       step = 'no_socket'
       this.#connection = new Connection(this.#socket(url, token), this.#options.pingTimeout, {
@@ -292,9 +292,9 @@ export class NotificationClient<T = string> {
     })
   }
 
-  async #token(context: TokenContext): Promise<string> {
+  async #token(reason: TokenContext['reason'], signal: AbortSignal): Promise<string> {
     const { token = '' } = this.#options
-    return typeof token === 'function' ? token(context) : token
+    return typeof token === 'function' ? token({ reason, signal }) : token
   }
 
   /** Asks for the next token while this one is good. Counted by its life: the gateway's clock and ours may differ. */
@@ -307,7 +307,7 @@ export class NotificationClient<T = string> {
     this.#after(life - margin, async () => {
       if (expiresAt !== this.#expiresAt) return // refreshed meanwhile, by another tab
       try {
-        const token = await this.#token({ reason: 'refresh', signal })
+        const token = await this.#token('refresh', signal)
         if (!signal.aborted) this.#connection?.send({ type: 'auth', token })
       } catch (cause) { // the gateway ends the connection in time, and for the next one a token is asked for again
         if (!signal.aborted) this.#hindered('no_token', cause)

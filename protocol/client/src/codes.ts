@@ -28,7 +28,8 @@ export const CloseCode = {
 export type Comeback = 'never' | 'backoff' | 'hint' | 'now'
 
 export function comeback(code: number): Comeback {
-  if (code === 1000 || (code >= 4000 && code < 4100)) return 'never'
+  const hundred = Math.floor(code / 100)
+  if (code === 1000 || hundred === 40) return 'never'
   if (code === 1012 || code === 1013) return 'hint'
-  return code >= 4200 && code < 4300 ? 'now' : 'backoff'
+  return hundred === 42 ? 'now' : 'backoff'
 }

@@ -107,14 +107,11 @@ export function* commands(type: 'subscribe' | 'unsubscribe', channels: readonly 
   for (let i = 0; i < channels.length; i += batch) yield { type, channels: channels.slice(i, i + batch) }
 }
 
-const prefix = 'notifications:'
-
 /**
  * The short form of a channel's name, which answers and notifications carry. A name that has the prefix twice stays as
  * it is, for the gateway to refuse: its short form would be another channel's long one. Half a surrogate pair, which
  * would spoil the whole command, becomes U+FFFD as in UTF-8.
  */
 export function shortName(channel: string): string {
-  const name = channel.toWellFormed?.() ?? channel
-  return name.startsWith(prefix) && !name.startsWith(prefix, prefix.length) ? name.slice(prefix.length) : name
+  return (channel.toWellFormed?.() ?? channel).replace(/^notifications:(?!notifications:)/, '')
 }

@@ -22,7 +22,7 @@ export type Url = string | (() => string | Promise<string>)
 export type Parse<T> = (data: string, channel: string) => T
 
 export interface ClientOptions<T = string> {
-  /** Makes `data` a `T`: `JSON.parse`, or a schema's parser. What it throws is an `error` event `bad_data`. */
+  /** Makes `data` a `T`: `(data) => JSON.parse(data)`, or a schema's parser. What it throws is an `error` event `bad_data`. */
   parse?: Parse<T>
   /** Sent as a sub-protocol, so that no log has it; a function is asked for each connection, and before a token ends. */
   token?: Token
@@ -55,15 +55,21 @@ export interface ClientOptions<T = string> {
   random?: () => number
 }
 
-export const defaults = {
-  reconnectDelay: 1000,
-  maxReconnectDelay: 30_000,
-  maxReconnectAttempts: Infinity,
-  stableAfter: 5000,
-  connectTimeout: 10_000,
-  pingInterval: 25_000,
-  pingTimeout: 5000,
-  reconnectOnEvents: true,
-  comeback: comeback as NonNullable<ClientOptions['comeback']>,
-  random: Math.random as () => number,
+/** The options, and the default of what is not given or given as undefined: a delay of NaN would be none. */
+export function completed<T>(options: ClientOptions<T>) {
+  const all = {
+    reconnectDelay: 1000,
+    maxReconnectDelay: 30_000,
+    maxReconnectAttempts: Infinity,
+    stableAfter: 5000,
+    connectTimeout: 10_000,
+    pingInterval: 25_000,
+    pingTimeout: 5000,
+    reconnectOnEvents: true,
+    comeback: comeback as NonNullable<ClientOptions['comeback']>,
+    random: Math.random as () => number,
+  }
+  const byName = all as Record<string, unknown>
+  for (const name in options) byName[name] = options[name as keyof typeof options] ?? byName[name]
+  return all as ClientOptions<T> & typeof all
 }

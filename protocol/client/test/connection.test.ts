@@ -106,6 +106,13 @@ test('the table can be overruled', async (t) => {
   assert.equal(w.client.state, 'closed')
 })
 
+test('an option that is undefined is as good as not given', async (t) => {
+  const names = ['reconnectDelay', 'maxReconnectDelay', 'maxReconnectAttempts', 'stableAfter', 'connectTimeout', 'pingInterval', 'pingTimeout', 'comeback', 'reconnectOnEvents', 'token', 'parse']
+  const w = await connected(t, Object.fromEntries(names.map((name) => [name, undefined])))
+  w.socket.end()
+  assert.deepEqual(w.client.status, { state: 'waiting', attempt: 1, retryAt: Date.now() + 500, code: 1006, reason: '' })
+})
+
 test('an attempt that hangs is given up in time', async (t) => {
   const w = await world(t, { connectTimeout: 10_000 })
   w.socket.readyState = 1 // accepted, but not a word
