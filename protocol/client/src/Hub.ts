@@ -65,7 +65,8 @@ export class Hub {
   #wanted(channel: string): boolean { return [...this.#members.values()].some((channels) => channels.has(channel)) }
 
   #welcome(member: string): void {
-    if (!this.#members.has(member)) this.#on.gone(member, () => this.#drop(member))
+    if (this.#members.has(member)) return // a second hello, to a leader that came meanwhile
+    this.#on.gone(member, () => this.#drop(member))
     this.#members.set(member, new Set())
     this.#on.post({ kind: 'welcome', by: this.#id, to: member })
     if (this.#hello) this.#say({ ...this.#hello, timestamp: this.#now() }, member)

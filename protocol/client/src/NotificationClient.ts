@@ -287,8 +287,9 @@ export class NotificationClient<T = string> {
     this.#flushing = true
     queueMicrotask(() => {
       this.#flushing = false
-      const { join, leave } = this.#subscriptions.difference(this.#connectedAt > 0)
-      for (const command of [...commands('unsubscribe', leave), ...commands('subscribe', join)]) this.#connection?.send(command)
+      const { join, leave } = this.#subscriptions.difference(this.#connectedAt && this.#connections)
+      for (const command of commands('unsubscribe', leave)) this.#connection?.send(command)
+      for (const command of commands('subscribe', join)) this.#connection?.send(command)
     })
   }
 

@@ -9,30 +9,30 @@ import type { NotificationMessage } from './messages.js'
 export class Subscriptions<T> {
   readonly wanted = new Emitter<Record<string, NotificationMessage<T>>>()
   #told = new Set<string>()
-  #acknowledged = new Map<string, number>() // the connection that did so last, counted from 1
+  /** The connection that acknowledged last, counted from 1; a half more: the one that was first told and never answered. */
+  #heard = new Map<string, number>()
 
   /** Forgets what was told, so that it is told again, but for what that connection acknowledged. */
   forget(connection = -1): void {
-    for (const channel of this.#told) if (this.#acknowledged.get(channel) !== connection) this.#told.delete(channel)
+    for (const channel of this.#told) if (this.#heard.get(channel) !== connection) this.#told.delete(channel)
   }
 
-  /** What the gateway has yet to be told; afterwards it counts as told. Without a connection nothing does. */
-  difference(connected: boolean): { join: string[]; leave: string[] } {
-    const { wanted } = this
-    for (const channel of this.#acknowledged.keys()) if (!wanted.has(channel)) this.#acknowledged.delete(channel)
+  /** What the gateway has yet to be told; afterwards it counts as told. Without a connection, 0, nothing does. */
+  difference(connection: number): { join: string[]; leave: string[] } {
     const before = this.#told
-    this.#told = new Set(connected ? wanted.names : [])
+    const names = [...this.wanted.names]
+    this.#heard = new Map(names.map((channel) => [channel, this.#heard.get(channel) || connection && connection + 0.5]))
+    this.#told = new Set(connection ? names : [])
     return {
       join: [...this.#told].filter((channel) => !before.has(channel)),
-      leave: [...before].filter((channel) => !wanted.has(channel)),
+      leave: [...before].filter((channel) => !this.#heard.has(channel)),
     }
   }
 
-  /** Notes an acknowledgement, and reports whether an earlier connection had it: what came in between was missed. */
+  /** Notes an acknowledgement, and reports whether an earlier connection was told: what came in between was missed. */
   acknowledge(channel: string, connection: number): boolean {
-    const before = this.#acknowledged.get(channel) ?? connection
-    this.#acknowledged.set(channel, connection)
-    this.#told.add(channel)
-    return before !== connection
+    const before = this.#heard.get(channel)
+    this.#heard.set(channel, connection)
+    return before! < connection // false of one that is not told yet
   }
 }

@@ -39,9 +39,9 @@ export function sharedSocket({ name = '' }: SharedSocketOptions = {}): WebSocket
 
 class SharedSocket implements WebSocketLike {
   readyState = 0
-  onmessage: WebSocketLike['onmessage'] = null
-  onclose: WebSocketLike['onclose'] = null
-  onerror: WebSocketLike['onerror'] = null
+  onmessage!: WebSocketLike['onmessage']
+  onclose!: WebSocketLike['onclose']
+  onerror!: WebSocketLike['onerror']
 
   #id = crypto.randomUUID()
   #name: string

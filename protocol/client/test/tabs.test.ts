@@ -73,6 +73,19 @@ test('a tab that comes later is greeted as the gateway would, with the time that
   assert.deepEqual(said(), [{ to: 'c', type: 'connected', clientId: 'c-7', timestamp: 301_000, expiresAt: 901_000 }])
 })
 
+test('a tab that says hello twice is greeted once, and keeps what it asked for', () => {
+  const { hub, socket, notes } = lead()
+  socket.open()
+  hub.command('b', command('subscribe', 'x'))
+  socket.acknowledge()
+  notes.length = 0
+  hub.hear({ kind: 'hello', from: 'b' })
+  assert.deepEqual(notes, [])
+  hub.command('a', command('subscribe', 'x'))
+  hub.command('a', command('unsubscribe', 'x'))
+  assert.deepEqual(socket.sent.map(({ type }) => type), ['subscribe'], 'b wants it')
+})
+
 test('the end of the connection is everybody\'s, and so is what one tab finds dead', () => {
   const { hub, socket, notes } = lead()
   socket.open()
