@@ -98,11 +98,10 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 	if cfg.Pattern == "" {
 		return nil, errors.New("redis source: no pattern")
 	}
-	opt, name, err := parseRedisURL(cfg.URL)
+	opt, name, err := ParseRedisURL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
-	quietGoRedis()
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

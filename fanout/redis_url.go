@@ -20,10 +20,12 @@ func (r *RedisSource) scrub(err error) error {
 	return errors.New(strings.ReplaceAll(err.Error(), r.secret, "***"))
 }
 
-// parseRedisURL returns the options that raw stands for, and raw without user, password and query, for logs. Its
+// ParseRedisURL returns the options that raw stands for, and raw without user, password and query, for logs. Its
 // errors say no more of raw than that: url.Parse and redis.ParseURL quote what they choke on, which is a piece of the
-// password when it contains a character that should have been percent-encoded.
-func parseRedisURL(raw string) (*redis.Options, string, error) {
+// password when it contains a character that should have been percent-encoded. From then on go-redis's own lines are
+// at level debug, in the log of the process.
+func ParseRedisURL(raw string) (*redis.Options, string, error) {
+	quietGoRedis()
 	if raw == "" {
 		return nil, "", errors.New("redis URL: empty")
 	}

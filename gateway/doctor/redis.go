@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 const (
@@ -18,9 +19,9 @@ const (
 	redisPatient = 3 * time.Second
 	// slowRoundTrip is when Redis is no longer next door. A publication pays half of it once; nothing breaks.
 	slowRoundTrip = 5 * time.Millisecond
-	// pubsubHard and pubsubSoft are Redis's own defaults of client-output-buffer-limit pubsub. Below them a gateway that
+	// pubsubHard, pubsubSoft and pubsubSeconds are Redis's own defaults of client-output-buffer-limit pubsub. Below them a gateway that
 	// is busy for a second may be cut off, and all its clients are told of a gap.
-	pubsubHard, pubsubSoft = 32 << 20, 8 << 20
+	pubsubHard, pubsubSoft, pubsubSeconds = 32 << 20, 8 << 20, 60
 )
 
 // CheckRedis judges the Redis behind a URL, if there is one. It writes nothing there.
@@ -32,8 +33,7 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	if rawURL == "" {
 		return []Result{reach.skipped("not asked: -redis URL")}
 	}
-	name := redisName(rawURL)
-	opt, err := redis.ParseURL(rawURL)
+	opt, name, err := fanout.ParseRedisURL(rawURL)
 	if err != nil {
 		reach.Value = err.Error()
 		if strings.Contains(rawURL, "@") { // what cannot be read may be all password, and the error repeats it
@@ -48,22 +48,22 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	defer c.Close() //nolint:errcheck // every command was answered, or its error is in the results
 	if err := c.Ping(ctx).Err(); err != nil {
 		reach.Value = fmt.Sprintf("%s: %v", name, err)
-		return []Result{reach.worse(Fail, "redis-cli -u "+name+" PING (is it running, is the address right, does the password fit?)")}
+		return []Result{reach.worse(Fail, redisCLI(name)+" PING (is it running, is the address right, does the password fit?)")}
 	}
 	return []Result{version(ctx, c, reach, name), roundTrip(ctx, c, name), pubsubBuffer(ctx, c, name)}
 }
 
-// redisName is the URL without its password.
-func redisName(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return "the URL"
+// redisCLI begins a command for this Redis; what is hidden of the URL is left to fill in.
+func redisCLI(name string) string {
+	if scheme, path, _ := strings.Cut(name, "://"); scheme == "unix" {
+		_, path, _ = strings.Cut(path, "/") // a user may stand before it
+		return "redis-cli -s /" + path
 	}
-	return u.Redacted()
+	return "redis-cli -u " + name
 }
 
 func version(ctx context.Context, c *redis.Client, r Result, name string) Result {
-	info, err := c.Info(ctx, "server", "replication").Result()
+	info, err := c.Info(ctx).Result() // of all: before 7.0 it takes one section at most
 	if err != nil {
 		return r.skipped(name + " answers, but not INFO: " + err.Error())
 	}
@@ -108,7 +108,7 @@ func roundTrip(ctx context.Context, c *redis.Client, name string) Result {
 	if median <= slowRoundTrip {
 		return r
 	}
-	return r.worse(Warn, "redis-cli -u "+name+" --latency (a Redis in the same zone?)")
+	return r.worse(Warn, redisCLI(name)+" --latency (a Redis in the same zone?)")
 }
 
 // pubsubBuffer judges how much Redis keeps for a gateway that reads too slowly before it cuts it off.
@@ -127,11 +127,12 @@ func pubsubBuffer(ctx context.Context, c *redis.Client, name string) Result {
 	}
 	r.Value = fmt.Sprintf("%s, %s for %d s", limitText(hard), limitText(soft), seconds)
 	hardOK := hard >= pubsubHard
-	softOK := soft == 0 || soft >= pubsubSoft // without a soft limit the hard one stands
+	softOK := soft == 0 || soft >= pubsubHard || soft >= pubsubSoft && seconds >= pubsubSeconds // 0 is none: the hard one stands
 	if hardOK && softOK {
 		return r
 	}
-	return r.worse(Warn, fmt.Sprintf("redis-cli -u %s CONFIG SET client-output-buffer-limit 'pubsub %d %d 60' (and in redis.conf)", name, max(hard, pubsubHard), max(soft, pubsubSoft)))
+	return r.worse(Warn, fmt.Sprintf("%s CONFIG SET client-output-buffer-limit 'pubsub %d %d %d' (and in redis.conf)",
+		redisCLI(name), max(hard, pubsubHard), max(soft, pubsubSoft), max(seconds, pubsubSeconds)))
 }
 
 func limitText(n uint64) string {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/alicebob/miniredis/v2/server"
+
 	"github.com/carillon-ws/carillon/fanout/redistest"
 )
 
@@ -38,6 +40,7 @@ func TestCheckRedisThatIsNotFit(t *testing.T) {
 		{"password is wrong", redistest.Start(t, "--requirepass", "other"), ":" + secret + "@", "Redis", Fail, "PING"},
 		{"small buffer", redistest.Start(t, "--client-output-buffer-limit", "pubsub 1mb 512kb 60"), "", "Redis pubsub buffer", Warn, "'pubsub 33554432 8388608 60'"},
 		{"no limit", redistest.Start(t, "--client-output-buffer-limit", "pubsub 0 0 0"), "", "Redis pubsub buffer", Warn, "'pubsub 33554432 8388608 60'"},
+		{"a soft limit of a moment", redistest.Start(t, "--client-output-buffer-limit", "pubsub 32mb 8mb 5"), "", "Redis pubsub buffer", Warn, "'pubsub 33554432 8388608 60'"},
 		{"a replica", redistest.Start(t, "--replicaof", "127.0.0.1 1"), "", "Redis", Warn, "primary"},
 		{"CONFIG is forbidden", redistest.Start(t, "--rename-command", "CONFIG", ""), "", "Redis pubsub buffer", Skip, ""},
 	}
@@ -61,6 +64,40 @@ func TestCheckRedisThatIsNotFit(t *testing.T) {
 		if r.Status != Fail || r.Value == "" || strings.Contains(r.Value+r.Fix, secret) {
 			t.Errorf("%s: %+v, want a failure that does not tell the password", wrong, r)
 		}
+	}
+	if r := find(t, CheckRedis(t.Context(), "redis://:hun%ter2@127.0.0.1"), "Redis"); r.Status != Fail || strings.Contains(r.Value+r.Fix, "ter2") {
+		t.Errorf("a password that is not percent-encoded: %+v, want no piece of it", r)
+	}
+	if r := find(t, CheckRedis(t.Context(), "unix://u:p@/nowhere/redis.sock"), "Redis"); !strings.HasPrefix(r.Fix, "redis-cli -s /nowhere/redis.sock PING") {
+		t.Errorf("a socket: %+v", r)
+	}
+}
+
+// TestVersionOfAnOldRedis: before 7.0 INFO takes one section at most.
+func TestVersionOfAnOldRedis(t *testing.T) {
+	t.Parallel()
+	old, err := server.NewServer("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(old.Close)
+	for cmd, answer := range map[string]func(*server.Peer, []string){
+		"PING": func(c *server.Peer, _ []string) { c.WriteInline("PONG") },
+		"INFO": func(c *server.Peer, args []string) {
+			if len(args) > 1 {
+				c.WriteError("ERR syntax error")
+				return
+			}
+			c.WriteBulk("# Server\r\nredis_version:6.0.16\r\n# Replication\r\nrole:master\r\n")
+		},
+	} {
+		if err := old.Register(cmd, func(c *server.Peer, _ string, args []string) { answer(c, args) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := find(t, CheckRedis(t.Context(), "redis://"+old.Addr().String()), "Redis")
+	if r.Status != Warn || !strings.HasPrefix(r.Value, "6.0.16 at ") {
+		t.Errorf("%+v, want a warning: 6.0 gets no fixes", r)
 	}
 }
 
