@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -79,6 +80,21 @@ func TestHostIsTooSmall(t *testing.T) {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("start-up says nothing of %q: %s", want, &stderr)
 		}
+	}
+}
+
+// TestHealthcheckKnowsTheEnvironment: a container whose CARILLON_ADMIN moves the listener is not unhealthy for it.
+func TestHealthcheckKnowsTheEnvironment(t *testing.T) {
+	gw := start(t)
+	_, port, _ := net.SplitHostPort(strings.TrimPrefix(gw.admin, "http://"))
+	for _, admin := range []string{"127.0.0.1:" + port, "0.0.0.0:" + port, ":" + port} { // the latter two are what it listens on
+		t.Setenv("CARILLON_ADMIN", admin)
+		if s := run(t.Context(), []string{"healthcheck"}, io.Discard, os.Stderr); s != exitOK {
+			t.Errorf("CARILLON_ADMIN=%s: exit status %d", admin, s)
+		}
+	}
+	if s := run(t.Context(), []string{"healthcheck", "-admin", "127.0.0.1:1"}, io.Discard, io.Discard); s != exitError {
+		t.Errorf("a flag does not win over the environment: exit status %d", s)
 	}
 }
 
