@@ -174,6 +174,41 @@ func TestDashboardAsksForWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestDashboardShowsGatewaysOnly: "All" jobs are those that have gateways. Were it any job, the panels of go_…,
+// process_… and redis_up would show everything that the Prometheus scrapes.
+func TestDashboardShowsGatewaysOnly(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../scripts/grafana-dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Templating struct {
+			List []struct{ Name, AllValue string }
+		}
+	}
+	if err := json.Unmarshal(text, &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	jobs := 0
+	for _, v := range dashboard.Templating.List {
+		if v.Name == "job" {
+			jobs++
+			if v.AllValue != "" {
+				t.Errorf("all jobs are %q, want those of the list", v.AllValue)
+			}
+		}
+	}
+	if jobs != 1 {
+		t.Errorf("%d variables choose the job, want one", jobs)
+	}
+	for _, expr := range dashboardExprs(t) {
+		if !strings.Contains(expr, "job=~\"$job\"") && !strings.Contains(expr, "by (job)") {
+			t.Errorf("%s asks every job", expr)
+		}
+	}
+}
+
 func TestAlertsAskForWhatThereIs(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../scripts/alerts.yml")
@@ -201,6 +236,11 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 		for _, rule := range group.Rules {
 			for _, problem := range known.check(rule.Expr) {
 				t.Errorf("%s: %s", rule.Alert, problem)
+			}
+			for _, shared := range regexp.MustCompile(`\b(?:redis_up|go_\w+|process_\w+)\b(\{job="carillon")?`).FindAllStringSubmatch(rule.Expr, -1) {
+				if shared[1] == "" {
+					t.Errorf("%s: %s is another exporter's too: ask for the job", rule.Alert, shared[0])
+				}
 			}
 			if seen[rule.Alert] || !strings.HasPrefix(rule.Alert, "Carillon") {
 				t.Errorf("%s: the name is there twice, or is not ours", rule.Alert)
