@@ -1,11 +1,15 @@
 package main
 
 import (
+	"io"
+	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/carillon-ws/carillon/protocol"
 )
 
 // TestRunbookKnowsEveryAlert: whoever is called finds the alert's name in the runbook, and no alert that is no more.
@@ -31,5 +35,28 @@ func TestRunbookKnowsEveryAlert(t *testing.T) {
 		if _, err := os.Stat("../scripts/" + m[1]); err != nil {
 			t.Errorf("compose.yaml mounts %s: %v", m[1], err)
 		}
+	}
+}
+
+// TestRunbookEnvironment: the configuration of the runbook starts a gateway, whose operators may ask it what the
+// runbook has them ask: off loopback that takes a token.
+func TestRunbookEnvironment(t *testing.T) {
+	t.Parallel()
+	runbook := script(t, "README.md")
+	environ := strings.Fields(strings.ReplaceAll(submatch(t, runbook, `(?s)<<END\n(.*?)\nEND\n`), "$(head -c 24 /dev/urandom | base64 | tr +/ -_)", "token"))
+	cfg, err := readSettings("serve", nil, environ, io.Discard)
+	if err != nil {
+		t.Fatalf("%q: %v", environ, err)
+	}
+	for _, entry := range environ {
+		if near := misspelt([]string{entry}); len(near) > 0 {
+			t.Error(near)
+		}
+	}
+	if host, _, _ := net.SplitHostPort(cfg.admin); !protocol.IsLoopbackHost(host) && cfg.adminToken == "" {
+		t.Errorf("the admin listener at %s has no token: only metrics and health are served there", cfg.admin)
+	}
+	if bare := regexp.MustCompile(`curl \S*HOST`).FindAllString(runbook, -1); len(bare) > 0 {
+		t.Errorf("asked without the token: %q", bare)
 	}
 }
