@@ -163,40 +163,55 @@ write_value() {
 	fi
 }
 
-# persist KEY VALUE: at the next start of the host.
+# persist: what --undo would take back stays so at the next start of the host. Written whole, then put in place, from
+# the undo file: a run for some parameters (--only), or one that was interrupted, leaves the others' lines there.
 persist() {
-	case $1 in
-	transparent_hugepage) echo "w $huge_pages - - - - $2" >"$tmpfiles_conf" ;;
-	net.netfilter.*) echo "-$1 = $2" >>"$sysctl_conf" ;; # the module may come later: no error then
-	*) echo "$1 = $2" >>"$sysctl_conf" ;;
-	esac
+	local key value pages=''
+	{
+		echo "# Written by tune-host.sh; --undo removes it."
+		while IFS='=' read -r key _; do
+			value=$(now "$key")
+			[ -n "$value" ] || continue
+			case $key in
+			transparent_hugepage) pages=$value ;;
+			net.netfilter.*) echo "-$key = $value" ;; # the module may come later: no error then
+			*) echo "$key = $value" ;;
+			esac
+		done <"$undo_file"
+	} >"$sysctl_conf.new"
+	mv "$sysctl_conf.new" "$sysctl_conf"
+	[ -z "$pages" ] || echo "w $huge_pages - - - - $pages" >"$tmpfiles_conf"
 }
 
 apply() {
 	if ! mkdir -p "${sysctl_conf%/*}" "${tmpfiles_conf%/*}" "${undo_file%/*}" || ! touch "$undo_file"; then
 		die "--apply needs root"
 	fi
-	echo "# Written by tune-host.sh for $connections connections; --undo removes it." >"$sysctl_conf"
 	local key is want
 	while IFS='|' read -r key is want; do
-		[ -n "$is" ] || continue
-		if [ "$is" != "$want" ]; then
-			write_value "$key" "$want" || continue
-			# The first value is the one to go back to, however often we are called.
-			grep -q "^$key=" "$undo_file" || echo "$key=$is" >>"$undo_file"
+		if [ -z "$is" ] || [ "$is" = "$want" ]; then continue; fi
+		# Before it is set, for we may be interrupted. The first value is the one to go back to, however often we are called.
+		grep -q "^$key=" "$undo_file" || echo "$key=$is" >>"$undo_file"
+		if write_value "$key" "$want"; then
 			printf '%-34s %s -> %s\n' "$key" "$is" "$want"
+		elif grep -qx "$key=$is" "$undo_file"; then # nothing to go back from
+			sed -i "/^$key=/d" "$undo_file"
 		fi
-		if grep -q "^$key=" "$undo_file"; then persist "$key" "$want"; fi
 	done < <(rows)
+	persist
 	echo "kept for --undo in $undo_file"
 }
 
 undo() {
 	[ -e "$undo_file" ] || die "nothing to undo: there is no $undo_file"
-	local key value
+	local key value is
 	while IFS='=' read -r key value; do
-		write_value "$key" "$value" || continue
-		printf '%-34s back to %s\n' "$key" "$value"
+		is=$(now "$key")
+		if [ -z "$is" ]; then
+			printf '%-34s not here any more\n' "$key"
+		elif write_value "$key" "$value"; then
+			printf '%-34s %s -> %s\n' "$key" "$is" "$value"
+		fi
 	done < <(tac "$undo_file")
 	[ "$status" -eq 0 ] || exit 1 # the old values are still needed
 	rm -f "$sysctl_conf" "$tmpfiles_conf" "$undo_file"

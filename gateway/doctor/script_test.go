@@ -71,18 +71,7 @@ func TestTuneHostHasTheSameTable(t *testing.T) {
 // the exit status says that something is not.
 func runCheck(t *testing.T, files fstest.MapFS, args ...string) (wanted map[string]string, low bool) {
 	t.Helper()
-	root := t.TempDir()
-	for name, file := range files {
-		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, append(file.Data, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), "../../scripts/tune-host.sh", args...)
-	cmd.Env = append(os.Environ(), "TUNE_HOST_ROOT="+root)
+	cmd := tuneHost(t, writeHost(t, files), args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -103,6 +92,113 @@ func runCheck(t *testing.T, files fstest.MapFS, args ...string) (wanted map[stri
 		wanted[key] = rest
 	}
 	return wanted, err != nil
+}
+
+// writeHost writes a made-up host where the script can change it.
+func writeHost(t *testing.T, files fstest.MapFS) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	for name, file := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, append(file.Data, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+// tuneHost is a run of the script on such a host.
+func tuneHost(t *testing.T, root string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "../../scripts/tune-host.sh", args...)
+	cmd.Env = append(os.Environ(), "TUNE_HOST_ROOT="+root)
+	return cmd
+}
+
+// lowHost is a made-up host with three parameters that are too low for a million, and their files.
+func lowHost(t *testing.T) (root string, low map[string]string) {
+	t.Helper()
+	_, files := bigHost()
+	low = map[string]string{"net.core.somaxconn": "128", "net.ipv4.tcp_max_syn_backlog": "512", "net.netfilter.nf_conntrack_max": "65536"}
+	for key, value := range low {
+		set(files, sysctlFile(key), value)
+	}
+	return writeHost(t, files), low
+}
+
+func readTrimmed(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// TestTuneHostInterrupted kills the script at its first and at its second program: what it has changed it can undo.
+func TestTuneHostInterrupted(t *testing.T) {
+	t.Parallel()
+	for at := 1; at <= 2; at++ {
+		root, low := lowHost(t)
+		bin := t.TempDir()
+		killer := fmt.Sprintf("#!/bin/sh\necho >>%[1]s/calls\n[ $(wc -l <%[1]s/calls) -ne %[2]d ] || kill -KILL $PPID\nexec /bin/grep \"$@\"\n", bin, at)
+		if err := os.WriteFile(filepath.Join(bin, "grep"), []byte(killer), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := tuneHost(t, root, "--apply", "--only", "net.core.")
+		cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
+		_ = cmd.Run() // killed, unless it is through with its programs
+		undo := readTrimmed(t, filepath.Join(root, "var/lib/carillon/tune-host.undo"))
+		for key, value := range low {
+			is := readTrimmed(t, filepath.Join(root, sysctlFile(key)))
+			if is != value && !strings.Contains(undo, key+"="+value) {
+				t.Errorf("killed at program %d: %s was changed from %s to %s, and --undo knows only %q", at, key, value, is, undo)
+			}
+		}
+	}
+}
+
+// TestTuneHostKeepsTheOthers: a run for some parameters leaves the others as they are, at the next start of the host too.
+func TestTuneHostKeepsTheOthers(t *testing.T) {
+	t.Parallel()
+	root, low := lowHost(t)
+	for _, args := range [][]string{{"--apply", "--only", "net."}, {"--apply", "--only", "net.core."}} {
+		if out, err := tuneHost(t, root, args...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", args, err, out)
+		}
+	}
+	conf := readTrimmed(t, filepath.Join(root, "etc/sysctl.d/90-carillon.conf"))
+	for key := range low {
+		if is := readTrimmed(t, filepath.Join(root, sysctlFile(key))); !strings.Contains(conf, key+" = "+is) {
+			t.Errorf("%s is %s, and after a restart it is not: %s", key, is, conf)
+		}
+	}
+}
+
+// TestTuneHostUndoesWhatIsThere: a module that is gone has taken its parameters with it.
+func TestTuneHostUndoesWhatIsThere(t *testing.T) {
+	t.Parallel()
+	root, low := lowHost(t)
+	if out, err := tuneHost(t, root, "--apply", "--only", "net.").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "proc/sys/net/netfilter")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tuneHost(t, root, "--undo").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if is := readTrimmed(t, filepath.Join(root, sysctlFile("net.core.somaxconn"))); is != low["net.core.somaxconn"] {
+		t.Errorf("somaxconn is %s", is)
+	}
+	for _, name := range []string{"etc/sysctl.d/90-carillon.conf", "var/lib/carillon/tune-host.undo"} {
+		if text := readTrimmed(t, filepath.Join(root, name)); text != "" {
+			t.Errorf("%s is left behind: %s", name, text)
+		}
+	}
 }
 
 // TestTuneHostForReal applies the script to a real kernel and undoes it, in a network namespace.
