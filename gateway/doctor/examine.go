@@ -9,10 +9,12 @@ import (
 
 // Examine judges a host by a plan, one result a check. It changes nothing and takes milliseconds.
 func Examine(h Host, p Plan) []Result {
-	out := []Result{files(h, p)}
+	var out []Result
 	for _, s := range Settings(h, p) {
 		out = append(out, s.result())
 	}
+	// After fs.nr_open, which it cannot exceed: whoever types the fixes does so from top to bottom.
+	out = slices.Insert(out, 1, files(h, p))
 	out = append(out, slowConsumers(h, p))
 	if !p.Proxy {
 		out = append(out, listenPorts(h, p))
@@ -66,7 +68,12 @@ func slowConsumers(h Host, p Plan) Result {
 		return r
 	}
 	fit := max(half/max(2*uint64(p.Connections)/100, 1)>>10, 4)
-	return r.worse(Warn, fmt.Sprintf("gateway -send-buffer %dKiB, or raise net.ipv4.tcp_mem as above", fit))
+	fix := fmt.Sprintf("gateway -send-buffer %dKiB", fit)
+	more := tcpMem(h, p)
+	if more.look(h); more.Want[2]*uint64(h.PageSize)/2 >= worst {
+		fix += ", or raise net.ipv4.tcp_mem as above"
+	}
+	return r.worse(Warn, fix)
 }
 
 // listenPorts warns of a listener whose port the kernel may give to an outgoing connection while we restart.
@@ -93,7 +100,7 @@ func listenPorts(h Host, p Plan) Result {
 		return r
 	}
 	list := strings.Join(slices.DeleteFunc(append(strings.Split(reserved, ","), exposed...), func(s string) bool { return s == "" }), ",")
-	return r.worse(Warn, "sysctl -w net.ipv4.ip_local_reserved_ports="+list)
+	return r.worse(Warn, "sysctl -w net.ipv4.ip_local_reserved_ports="+list+" (for good: a line in /etc/sysctl.d)")
 }
 
 // isReserved looks for a port in a list like 8080,9000-9100.
@@ -183,11 +190,13 @@ func goMemory(h Host, p Plan) Result {
 	return r.worse(Warn, fmt.Sprintf("gateway -memory-limit %dMiB", (limit-kernel)>>20))
 }
 
+const hugePagesCheck = "transparent huge pages"
+
 // hugePages warns of memory that grows by collapsing into huge pages.
 func hugePages(h Host) Result {
 	const dir = "sys/kernel/mm/transparent_hugepage/"
 	r := Result{
-		Check: "transparent huge pages", Status: OK, Needed: "madvise or never",
+		Check: hugePagesCheck, Status: OK, Needed: "madvise or never",
 		Why: "with always, khugepaged turns pages that Go gave back into huge ones again", Source: "go.dev/doc/gc-guide, Linux transparent huge pages",
 	}
 	text, err := h.text(dir + "enabled")
@@ -249,7 +258,7 @@ func clockSource(h Host) Result {
 			better = name
 		}
 	}
-	return r.worse(Warn, fmt.Sprintf("echo %s > /%scurrent_clocksource", better, dir))
+	return r.worse(Warn, fmt.Sprintf("echo %[1]s > /%[2]scurrent_clocksource (for good: clocksource=%[1]s on the kernel's command line)", better, dir))
 }
 
 func clockSync(h Host) Result {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -187,6 +188,36 @@ func TestAProxyHereNeedsMore(t *testing.T) {
 		if r := find(t, results, check); r.Status != Fail || r.Fix != fix {
 			t.Errorf("%s = %s, %q; want FAIL, %q", check, r.Status, r.Fix, fix)
 		}
+	}
+	if r := find(t, results, "net.ipv4.ip_local_port_range"); r.Needed != "10000 65535, and gateways at 19 addresses or more" {
+		t.Errorf("needed: %s; 55,536 ports to each address", r.Needed)
+	}
+}
+
+// TestFixesComeInOrder: what is typed from top to bottom works.
+func TestFixesComeInOrder(t *testing.T) {
+	t.Parallel()
+	results := Examine(ThisHost(), million())
+	at := func(check string) int {
+		return slices.IndexFunc(results, func(r Result) bool { return r.Check == check })
+	}
+	if at("open files") < at("fs.nr_open") {
+		t.Error("ulimit -n comes before the fs.nr_open that allows it")
+	}
+}
+
+// TestRaisedOnlyIfItHelps: a quarter of the memory is the most that tcp_mem is raised to.
+func TestRaisedOnlyIfItHelps(t *testing.T) {
+	t.Parallel()
+	h, files := bigHost()
+	p := million()
+	set(files, "proc/sys/net/ipv4/tcp_mem", "287898 383865 575796")
+	if r := find(t, Examine(h, p), "net.ipv4.tcp_wmem"); !strings.HasSuffix(r.Fix, "or raise net.ipv4.tcp_mem as above") {
+		t.Errorf("%+v", r)
+	}
+	set(files, "proc/meminfo", "MemTotal: 4194304 kB\nSwapTotal: 0 kB\n")
+	if r := find(t, Examine(h, p), "net.ipv4.tcp_wmem"); r.Status != Warn || strings.Contains(r.Fix, "tcp_mem") {
+		t.Errorf("4 GiB: %+v", r)
 	}
 }
 

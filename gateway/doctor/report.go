@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 )
 
 // Report is what -json writes. Fields may be added; a change of meaning makes Schema 2.
@@ -12,11 +14,24 @@ type Report struct {
 	Connections int      `json:"connections"`
 	Status      Status   `json:"status"` // the worst of all checks
 	Checks      []Result `json:"checks"`
+	Lasting     string   `json:"lasting,omitempty"` // the command that sets for good what sysctl -w sets until the next start
 }
 
 // NewReport puts the results of a plan together.
 func NewReport(p Plan, results []Result) Report {
-	return Report{Schema: 1, Connections: p.Connections, Status: Worst(results), Checks: results}
+	r := Report{Schema: 1, Connections: p.Connections, Status: Worst(results), Checks: results}
+	if slices.ContainsFunc(results, tuned) {
+		r.Lasting = fmt.Sprintf("scripts/tune-host.sh --apply --connections %d --send-buffer %d", p.Connections, p.SendBuffer)
+		if p.Proxy {
+			r.Lasting += " --proxy"
+		}
+	}
+	return r
+}
+
+// tuned reports whether tune-host.sh has what a check lacks.
+func tuned(c Result) bool {
+	return strings.HasPrefix(c.Fix, "sysctl -w "+c.Check+"=") || c.Check == hugePagesCheck && c.Fix != ""
 }
 
 // WriteJSON writes the report as one JSON object.
@@ -52,6 +67,9 @@ func (r Report) WriteText(w io.Writer) error {
 	case Warn:
 		verdict = "this host holds them, not at its best"
 	case OK, Skip:
+	}
+	if r.Lasting != "" {
+		fmt.Fprintf(w, "\nWhat sysctl -w sets is gone at the next start of the host. This sets it for good, and can undo it:\n      > %s\n", r.Lasting)
 	}
 	_, err := fmt.Fprintf(w, "\n%s connections: %s (%d failed, %d warnings, %d skipped of %d checks)\n",
 		grouped(uint64(r.Connections)), verdict, bad[Fail], bad[Warn], bad[Skip], len(r.Checks))

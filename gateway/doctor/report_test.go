@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 func TestReport(t *testing.T) {
@@ -18,11 +19,11 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
-	// A line a check, one for the only fix, a blank and the verdict.
-	if want := len(report.Checks) + 3; len(lines) != want {
+	// A line a check, one for the only fix, a blank and two for what lasts, a blank and the verdict.
+	if want := len(report.Checks) + 6; len(lines) != want {
 		t.Errorf("%d lines, want %d:\n%s", len(lines), want, &text)
 	}
-	for _, want := range []string{"FAIL  fs.nr_open", "1000; needed: at least 1,001,024; why: ", "> sysctl -w fs.nr_open=1001024", "1,000,000 connections: this host does not hold them (1 failed"} {
+	for _, want := range []string{"FAIL  fs.nr_open", "1000; needed: at least 1,001,024; why: ", "> sysctl -w fs.nr_open=1001024", "> scripts/tune-host.sh --apply --connections 1000000 --send-buffer 65536\n", "1,000,000 connections: this host does not hold them (1 failed"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text has no %q:\n%s", want, &text)
 		}
@@ -40,5 +41,27 @@ func TestReport(t *testing.T) {
 	}
 	if read.Schema != 1 || read.Status != Fail || read.Connections != 1_000_000 || len(read.Checks) != len(report.Checks) {
 		t.Errorf("read back %+v", read)
+	}
+}
+
+// TestWhatLasts: tune-host.sh is told of when it has something to set, and only then.
+func TestWhatLasts(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		spoil func(fstest.MapFS)
+		want  bool
+	}{
+		"well":        {func(fstest.MapFS) {}, false},
+		"a parameter": {func(files fstest.MapFS) { set(files, "proc/sys/net/core/somaxconn", "128") }, true},
+		"huge pages": {func(files fstest.MapFS) {
+			set(files, "sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never")
+		}, true},
+		"a listen port": {func(files fstest.MapFS) { set(files, "proc/sys/net/ipv4/ip_local_port_range", "1024 65535") }, false},
+	} {
+		h, files := bigHost()
+		tt.spoil(files)
+		if r := NewReport(million(), Examine(h, million())); (r.Lasting != "") != tt.want {
+			t.Errorf("%s: %q lasts", name, r.Lasting)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func Settings(h Host, p Plan) []Setting {
 			"a page that comes back from disk stops a loop and everyone on it", "kernel admin-guide/sysctl/vm.rst"))
 	}
 	if p.Proxy {
-		list = append(list, portRange())
+		list = append(list, portRange(n))
 	}
 	idle := !tracking(h)
 	for i := range list {
@@ -112,9 +112,14 @@ func tcpMem(h Host, p Plan) Setting {
 
 // portRange is for the host of a proxy, which has 55,536 ports then to each address of a gateway. It begins above the
 // usual listeners (8080, 9090, 6379), which could not be bound again while an outgoing connection has their port.
-func portRange() Setting {
+func portRange(connections uint64) Setting {
+	const first, last = 10_000, 65_535
+	needed := fmt.Sprintf("%d %d", first, last)
+	if addresses := (connections + last - first) / (last - first + 1); addresses > 1 {
+		needed += fmt.Sprintf(", and gateways at %d addresses or more", addresses)
+	}
 	return Setting{
-		Key: "net.ipv4.ip_local_port_range", Want: []uint64{10_000, 65_535}, Needed: "10000 65535", severity: Fail,
+		Key: "net.ipv4.ip_local_port_range", Want: []uint64{first, last}, Needed: needed, severity: Fail,
 		why:    "the proxy takes a port for each connection to one address of a gateway",
 		source: "kernel networking/ip-sysctl.rst (limits of different parity)",
 	}
