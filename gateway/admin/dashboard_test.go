@@ -118,17 +118,22 @@ func (known catalogue) checkSeries(filters []metricsql.LabelFilter, labels map[s
 	return problems
 }
 
-// dashboardExprs finds every expression of the dashboard, wherever it stands.
-func dashboardExprs(t *testing.T) (exprs []string) {
+func readDashboard(t *testing.T, into any) {
 	t.Helper()
 	text, err := os.ReadFile("../../scripts/grafana-dashboard.json")
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// dashboardExprs finds every expression of the dashboard, wherever it stands.
+func dashboardExprs(t *testing.T) (exprs []string) {
+	t.Helper()
 	var tree any
-	if err := json.Unmarshal(text, &tree); err != nil {
-		t.Fatal(err)
-	}
+	readDashboard(t, &tree)
 	labelValues := regexp.MustCompile(`^label_values\((.+), *(\w+)\)$`)
 	var walk func(node any)
 	walk = func(node any) {
@@ -174,22 +179,40 @@ func TestDashboardAsksForWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestDashboardCountsAreNoSeconds: a count beside a time has a unit of its own.
+func TestDashboardCountsAreNoSeconds(t *testing.T) {
+	t.Parallel()
+	var dashboard struct {
+		Panels []struct {
+			Title       string
+			Targets     []struct{ Expr string }
+			FieldConfig struct {
+				Defaults  struct{ Unit string }
+				Overrides []any
+			}
+		}
+	}
+	readDashboard(t, &dashboard)
+	for _, p := range dashboard.Panels {
+		for _, target := range p.Targets {
+			count := strings.HasPrefix(target.Expr, "increase(") || strings.Contains(target.Expr, "_total") && !strings.Contains(target.Expr, "_seconds_total")
+			if count && p.FieldConfig.Defaults.Unit == "s" && len(p.FieldConfig.Overrides) == 0 {
+				t.Errorf("%s shows in seconds: %s", p.Title, target.Expr)
+			}
+		}
+	}
+}
+
 // TestDashboardShowsGatewaysOnly: "All" jobs are those that have gateways. Were it any job, the panels of go_…,
 // process_… and redis_up would show everything that the Prometheus scrapes.
 func TestDashboardShowsGatewaysOnly(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../scripts/grafana-dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var dashboard struct {
 		Templating struct {
 			List []struct{ Name, AllValue string }
 		}
 	}
-	if err := json.Unmarshal(text, &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	readDashboard(t, &dashboard)
 	jobs := 0
 	for _, v := range dashboard.Templating.List {
 		if v.Name == "job" {
