@@ -146,7 +146,7 @@ func fit(p Plan, memory uint64) uint64 {
 // containerMemory judges the limit of the control group, to which the kernel's memory for sockets is charged too.
 func containerMemory(h Host, p Plan) Result {
 	r := Result{
-		Check: "cgroup memory", Status: OK, Value: "no limit", Needed: bytesText(p.memory()),
+		Check: "cgroup memory", Status: OK, Value: "no limit", Needed: bytesText(p.memory()) + ", at most nine tenths of it",
 		Why: "sockets are charged to the container as well; beyond its limit the gateway is killed with everyone on it", Source: "kernel admin-guide/cgroup-v2.rst; bench/RESULTS.md",
 	}
 	limit := h.memoryLimit()
@@ -154,10 +154,10 @@ func containerMemory(h Host, p Plan) Result {
 		return r
 	}
 	r.Value = bytesText(limit)
-	if limit >= p.memory() {
+	if p.memory() <= limit/10*9 {
 		return r
 	}
-	mib := p.memory()>>20 + 1
+	mib := (p.memory()/9*10)>>20 + 1
 	return r.worse(Fail, fmt.Sprintf("MemoryMax=%dM in the unit, or docker update --memory %dm CONTAINER", mib, mib))
 }
 
@@ -181,6 +181,7 @@ func goMemory(h Host, p Plan) Result {
 	}
 	kernel := p.sockets()*kernelBytes + limit/10
 	if limit < kernel+live {
+		r.Needed = ""
 		return r.skipped("the container's limit is too low for any: see cgroup memory")
 	}
 	r.Needed = fmt.Sprintf("%s to %s", bytesText(live), bytesText(limit-kernel))

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -203,6 +204,32 @@ func TestFixesComeInOrder(t *testing.T) {
 	}
 	if at("open files") < at("fs.nr_open") {
 		t.Error("ulimit -n comes before the fs.nr_open that allows it")
+	}
+}
+
+// TestAContainerAsLargeAsTold: with the limit that the doctor tells there is room for a GOMEMLIMIT as well.
+func TestAContainerAsLargeAsTold(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1000, 100_000, 1_000_000, 5_000_000} {
+		h, files := bigHost()
+		p := million()
+		p.Connections = n
+		const limit = "sys/fs/cgroup/system.slice/carillon.service/memory.max"
+		set(files, limit, "1048576")
+		var mib uint64
+		if fix := find(t, Examine(h, p), "cgroup memory").Fix; fix != "" {
+			if _, err := fmt.Sscanf(fix, "MemoryMax=%dM", &mib); err != nil {
+				t.Fatalf("%q: %v", fix, err)
+			}
+		}
+		set(files, limit, fmt.Sprint(mib<<20))
+		results := Examine(h, p)
+		if r := find(t, results, "cgroup memory"); r.Status != OK {
+			t.Errorf("%d connections: %+v", n, r)
+		}
+		if r := find(t, results, "GOMEMLIMIT"); r.Status != Warn || !strings.HasPrefix(r.Fix, "gateway -memory-limit ") {
+			t.Errorf("%d connections: %+v, want it told", n, r)
+		}
 	}
 }
 
