@@ -43,7 +43,7 @@ func TestJSONLogOfAWholeGateway(t *testing.T) {
 	gw := startAt(t, ports[0], ports[1], "-log-format", "json", "-admin-token", "hush")
 	gw.awaitReady(t, http.StatusOK)
 	gw.stop()
-	var listening bool
+	var listening, stopping, stopped bool
 	for line := range strings.Lines(gw.stderr.String()) {
 		var entry struct {
 			Msg     string
@@ -52,9 +52,11 @@ func TestJSONLogOfAWholeGateway(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
+		stopping = stopping || strings.HasPrefix(entry.Msg, "stopping")
+		stopped = stopping && entry.Msg == "stopped" // the last line
 		listening = listening || entry.Msg == "listening" && entry.Clients == "ws://"+ports[0]+"/ws"
 	}
-	if !listening || strings.Contains(gw.stderr.String(), "hush") {
+	if !listening || !stopped || strings.Contains(gw.stderr.String(), "hush") {
 		t.Errorf("the log is %s", gw.stderr)
 	}
 }

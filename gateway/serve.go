@@ -68,9 +68,19 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 		case <-ctx.Done():
 		}
 		<-ctx.Done()
+		connections := int64(0)
+		for _, lp := range g.server.Stats().Loops {
+			connections += lp.Connections
+		}
+		log.Info("stopping: clients are told to come back", "connections", connections, "over", cfg.server.Drain)
 		return nil
 	})
-	return parts.wait()
+	began := time.Now()
+	if err := parts.wait(); err != nil {
+		return err
+	}
+	log.Info("stopped", "uptime", time.Since(began).Round(time.Second)) // a log that ends without it tells of a kill
+	return nil
 }
 
 // tuneRuntime sets what Go's own environment variables have not set.
