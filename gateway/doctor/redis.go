@@ -36,9 +36,6 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	opt, name, err := fanout.ParseRedisURL(rawURL)
 	if err != nil {
 		reach.Value = err.Error()
-		if strings.Contains(rawURL, "@") { // what cannot be read may be all password, and the error repeats it
-			reach.Value = "a URL that cannot be read; special characters in a password, like / ? # %, must be percent-encoded"
-		}
 		return []Result{reach.worse(Fail, "gateway doctor -redis redis://HOST:6379")}
 	}
 	opt.DialTimeout, opt.ReadTimeout, opt.MaxRetries = redisPatient, redisPatient, -1
