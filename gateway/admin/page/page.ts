@@ -6,7 +6,6 @@ import { addGap, addNotification, markRead } from './inbox.js'
 import { copy, publish, shortForm, showCommands } from './publish.js'
 
 const pauseMs = 4000
-const badToken = 4001 // close code
 const loopback = /^(localhost|127\.|\[::1\])/.test(location.hostname)
 let info: Info | undefined
 let client: NotificationClient | undefined
@@ -32,8 +31,7 @@ function showState({ state, retryAt, code, reason }: ClientEvents<string>['state
     return
   }
   if (wasConnected) lostAt ||= performance.now()
-  say($('heard'), code === badToken ? 'This gateway asks for a token, and this page has none.'
-    : wasConnected || loopback ? '' : `Off loopback the gateway needs -allow-origin ${location.origin}`)
+  say($('heard'), wasConnected || loopback ? '' : `Off loopback the gateway needs -allow-origin ${location.origin}`)
   if (retryAt === undefined) return
   const tick = (): void => { $('countdown').textContent = `in ${Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))} s` }
   countdown = setInterval(tick, 250)
@@ -50,7 +48,7 @@ function connect(url: string): void {
     addGap(gap)
     if (gap.reason === 'redis') say($('broke'), 'Redis is back. What was published meanwhile may be missing, as the gap says.')
   })
-  client.on('error', ({ message }) => say($('heard'), message, true))
+  client.on('error', ({ code, message }) => say($('heard'), code === 'unauthorized' ? 'This gateway asks for a token, and this page has none.' : message, true))
   unsubscribe = client.subscribe(listening)
 }
 
