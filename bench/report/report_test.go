@@ -72,6 +72,7 @@ func TestFinish(t *testing.T) {
 		{"thread saturated", func(r *Result) { r.Phases[1].Busiest = 0.9 }, "", true, false, true},
 		{"read late", func(r *Result) { r.Steady.ReadLag.P99 = 50_000 }, "", true, false, true},
 		{"threads came late", func(r *Result) { r.Steady.WakeLag.P99 = 900_000 }, "", true, false, true},
+		{"threads came late, dialling for everybody", func(r *Result) { r.Steady.WakeLag.P99, r.Phases[1].Name = 900_000, "storm" }, "", true, true, true},
 		{"fault did not heal", func(r *Result) { r.Redis = &Outage{} }, "", false, true, true},
 	} {
 		r := sampleRun("x", 1)
