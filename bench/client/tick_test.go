@@ -4,20 +4,37 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// A reader that is kept from reading must know it, whatever keeps it: here the test does, for five ticks.
-func TestReaderKnowsThatItIsLate(t *testing.T) {
-	t.Parallel()
+// idleWorker has one reader, and nothing to read.
+func idleWorker(t *testing.T) *Worker {
+	t.Helper()
 	target := Target{Addr: netip.MustParseAddrPort("127.0.0.1:1"), Host: "127.0.0.1:1", Path: "/"}
 	w, err := NewWorker(Plan{Targets: []Target{target}, Load: Workload{Connections: 1, Channels: 1}, Count: 1, Threads: 1, Mark: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer w.Close() //nolint:errcheck // nothing is connected
+	t.Cleanup(func() { _ = w.Close() }) // nothing is connected
+	return w
+}
+
+// expect has publications follow a schedule, or no more.
+func expect(t *testing.T, w *Worker, total int) {
+	t.Helper()
+	if err := w.Expect(Outlook{Rate: 1, Total: total}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A reader that is kept from reading must know it, whatever keeps it: here the test does, for five ticks.
+func TestReaderKnowsThatItIsLate(t *testing.T) {
+	t.Parallel()
+	w := idleWorker(t)
+	expect(t, w, 1)
 	kept := 5 * tickEvery
-	p := w.pollers[0]
-	p.do(func() {
+	w.pollers[0].do(func() {
 		for until := time.Now().Add(kept); time.Now().Before(until); {
 			<-time.After(time.Until(until))
 		}
@@ -33,5 +50,20 @@ func TestReaderKnowsThatItIsLate(t *testing.T) {
 	}
 	if got, want := late.Max(), (kept - 2*tickEvery).Microseconds(); got < want {
 		t.Errorf("at most %d us late, want %d or more after %s", got, want, kept)
+	}
+}
+
+// A tick wakes the thread: there is none while no schedule is followed.
+func TestReaderIsNotWokenForNothing(t *testing.T) {
+	t.Parallel()
+	w := idleWorker(t)
+	for _, total := range []int{0, 1} {
+		expect(t, w, total)
+		var timer unix.ItimerSpec
+		var err error
+		w.pollers[0].do(func() { err = unix.TimerfdGettime(w.pollers[0].tickfd, &timer) })
+		if ticks := timer.Interval != (unix.Timespec{}); err != nil || ticks != (total > 0) {
+			t.Errorf("with %d publications to come: ticks %v, %v", total, ticks, err)
+		}
 	}
 }

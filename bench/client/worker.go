@@ -268,7 +268,10 @@ func (w *Worker) Behave(m Manner) error {
 // Expect tells which publications there will be.
 func (w *Worker) Expect(o Outlook) error {
 	for _, p := range w.pollers {
-		p.do(func() { p.outlook = o })
+		p.do(func() {
+			p.outlook = o
+			p.tick(o.Total > 0)
+		})
 	}
 	return nil
 }
