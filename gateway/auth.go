@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -59,8 +58,7 @@ func parseNetwork(v string) (netip.Prefix, error) {
 
 // token makes a token for development: in production the application that knows its users makes them.
 func token(args []string, stdout io.Writer) error {
-	fs := flag.NewFlagSet("token", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
+	fs := newCommand("token")
 	var claims identity.Claims
 	key := fs.String("key", "", "file with the secret, or with a private key in PEM: what the gateway's -jwt-secret or -jwt-public-key fits")
 	fs.StringVar(&claims.Subject, "sub", "", "whose token it is")
@@ -70,14 +68,8 @@ func token(args []string, stdout io.Writer) error {
 	fs.StringVar(&claims.Audience, "aud", "", "claim aud")
 	fs.StringVar(&claims.Issuer, "iss", "", "claim iss")
 	fs.StringVar(&claims.KeyID, "kid", "", "name of the key, for key sets")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "gateway token -key FILE -sub ID [-channels PATTERN,...] [-ttl 1h] [-aud AUDIENCE] [-iss ISSUER] [-kid KEY]")
-			fs.SetOutput(stdout)
-			fs.PrintDefaults()
-			return err
-		}
-		return usagef("token: %v (%s)", err, hint(err, fs, "gateway token -h"))
+	if err := parseCommand(fs, args, "gateway token -key FILE -sub ID [-channels PATTERN,...] [-ttl 1h] [-aud AUDIENCE] [-iss ISSUER] [-kid KEY]", stdout); err != nil {
+		return err
 	}
 	switch {
 	case fs.NArg() > 0:

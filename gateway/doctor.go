@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,8 +19,7 @@ var errHost = errors.New("doctor: this host does not hold that many connections"
 
 // examine is `gateway doctor`: whether this host, and a Redis, can hold a number of connections.
 func examine(ctx context.Context, args []string, stdout io.Writer) error {
-	fs := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
+	fs := newCommand("doctor")
 	cfg := &config{}
 	connections := 0
 	number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
@@ -31,14 +29,8 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	proxy := fs.Bool("proxy", false, "the proxy in front runs on this host too")
 	asJSON := fs.Bool("json", false, "write JSON")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "gateway doctor [flags]: can this host hold so many connections? Changes nothing. Exit status: 0 yes, perhaps with\nwarnings; 1 no; 2 asked wrongly.")
-			fs.SetOutput(stdout)
-			fs.PrintDefaults()
-			return err
-		}
-		return usagef("doctor: %v (%s)", err, hint(err, fs, "gateway doctor -h"))
+	if err := parseCommand(fs, args, "gateway doctor [flags]: can this host hold so many connections? Changes nothing. Exit status: 0 yes, perhaps with\nwarnings; 1 no; 2 asked wrongly.", stdout); err != nil {
+		return err
 	}
 	switch {
 	case fs.NArg() > 0:

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+)
+
+// adminFlag is where a running gateway is asked. Like the gateway's own flag it may come from the environment, which
+// both have in a container.
+func adminFlag(fs *flag.FlagSet, usage string) *string {
+	value := os.Getenv(envName("admin"))
+	if value == "" {
+		value = "127.0.0.1:9090"
+	}
+	return fs.String("admin", value, usage)
+}
+
+// adminAnswer is what a gateway says: its status, as in "200 OK", and its text, trimmed and of 4 KiB at most.
+type adminAnswer struct {
+	ok           bool
+	status, text string
+}
+
+// askAdmin asks the admin listener of a running gateway. No host in admin, as in the gateway's own flag, is all
+// addresses; an empty token is none.
+func askAdmin(ctx context.Context, admin, token, method, path, body string) (adminAnswer, error) {
+	host, port, err := net.SplitHostPort(admin)
+	if err != nil {
+		return adminAnswer{}, usagef("-admin %q is not host:port", admin)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, strings.NewReader(body))
+	if err != nil {
+		return adminAnswer{}, usagef("-admin: %w", err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return adminAnswer{}, fmt.Errorf("no gateway answers at -admin %s: %w", admin, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return adminAnswer{}, fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	return adminAnswer{resp.StatusCode == http.StatusOK, resp.Status, strings.TrimSpace(string(text))}, nil
+}
