@@ -184,15 +184,25 @@ func (c *crew) each(f func(*hand) error) error {
 	return all.Wait()
 }
 
-// total adds something up over all workers.
-func (c *crew) total(f func(*hand) (int, error)) (int, error) {
-	var sum atomic.Int64
-	err := c.each(func(h *hand) error {
-		n, err := f(h)
-		sum.Add(int64(n))
-		return err
+// gather asks all workers at the same time, and adds their answers up, one after the other.
+func gather[T any](c *crew, ask func(*hand) (T, error), add func(T)) error {
+	var mu sync.Mutex
+	return c.each(func(h *hand) error {
+		answer, err := ask(h)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		add(answer)
+		return nil
 	})
-	return int(sum.Load()), err
+}
+
+// total adds something up over all workers.
+func (c *crew) total(f func(*hand) (int, error)) (sum int, err error) {
+	err = gather(c, f, func(n int) { sum += n })
+	return sum, err
 }
 
 // connect lets a share of the clients connect, those that are not. Without a rate, only a few workers do so at a time
@@ -247,62 +257,34 @@ func (c *crew) expect(s *client.Schedule) error {
 
 // tally ends a phase on all workers.
 func (c *crew) tally() (*client.Tally, error) {
-	sum, mu := client.NewTally(), sync.Mutex{}
-	err := c.each(func(h *hand) error {
-		t, err := h.Tally()
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		sum.Merge(&t)
-		return nil
-	})
+	sum := client.NewTally()
+	err := gather(c, func(h *hand) (client.Tally, error) { return h.Tally() }, func(t client.Tally) { sum.Merge(&t) })
 	return &sum, err
 }
 
 // sample is the deliveries of all workers since the last sample.
 func (c *crew) sample() (client.Histogram, error) {
-	sum, mu := client.NewHistogram(), sync.Mutex{}
-	err := c.each(func(h *hand) error {
-		s, err := h.Sample()
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		sum.Merge(s)
-		return nil
-	})
+	sum := client.NewHistogram()
+	err := gather(c, func(h *hand) (client.Histogram, error) { return h.Sample() }, sum.Merge)
 	return sum, err
 }
 
 // missing is what never came, on all workers.
 func (c *crew) missing() (sum client.Missing, err error) {
-	var mu sync.Mutex
-	err = c.each(func(h *hand) error {
-		m, err := h.Missing()
-		mu.Lock()
-		defer mu.Unlock()
+	err = gather(c, func(h *hand) (client.Missing, error) { return h.Missing() }, func(m client.Missing) {
 		sum.Lost += m.Lost
 		sum.Missed += m.Missed
-		return err
 	})
 	return sum, err
 }
 
 // judge is what became of the clients that a fault has hit, on all workers.
 func (c *crew) judge(onlySlow bool) (sum client.Judgement, err error) {
-	var mu sync.Mutex
-	err = c.each(func(h *hand) error {
-		j, err := h.Judge(onlySlow)
-		mu.Lock()
-		defer mu.Unlock()
+	err = gather(c, func(h *hand) (client.Judgement, error) { return h.Judge(onlySlow) }, func(j client.Judgement) {
 		sum.Up += j.Up
 		sum.Told += j.Told
 		sum.Signaled += j.Signaled
 		sum.Unsignaled += j.Unsignaled
-		return err
 	})
 	return sum, err
 }

@@ -128,13 +128,7 @@ func startCommandPublisher(command string, stderr io.Writer) (*commandPublisher,
 
 func (p *commandPublisher) Publish(ctx context.Context, batch []wire.Publication) error {
 	defer context.AfterFunc(ctx, func() { _ = p.in.Close() })() // a command that does not read keeps nobody
-	p.buf = p.buf[:0]
-	for i := range batch {
-		p.buf = append(p.buf, batch[i].Channel...)
-		p.buf = append(p.buf, ' ')
-		p.buf = append(p.buf, batch[i].Payload...)
-		p.buf = append(p.buf, '\n')
-	}
+	p.buf = wire.AppendLines(p.buf[:0], batch)
 	_, err := p.in.Write(p.buf)
 	return err
 }

@@ -30,13 +30,7 @@ func Dial(ctx context.Context, addr string) (*Publisher, error) {
 
 // Publish hands a batch to the server, a line each.
 func (p *Publisher) Publish(ctx context.Context, batch []wire.Publication) error {
-	p.buf = p.buf[:0]
-	for i := range batch {
-		p.buf = append(p.buf, batch[i].Channel...)
-		p.buf = append(p.buf, ' ')
-		p.buf = append(p.buf, batch[i].Payload...)
-		p.buf = append(p.buf, '\n')
-	}
+	p.buf = wire.AppendLines(p.buf[:0], batch)
 	if err := p.conn.SetWriteDeadline(deadline(ctx)); err != nil {
 		return err
 	}

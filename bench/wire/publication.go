@@ -14,3 +14,14 @@ type Publisher interface {
 	Publish(ctx context.Context, batch []Publication) error
 	Close() error
 }
+
+// AppendLines appends a batch as lines of "CHANNEL PAYLOAD", which the floor server and programs of -publish exec: read.
+func AppendLines(dst []byte, batch []Publication) []byte {
+	for i := range batch {
+		dst = append(dst, batch[i].Channel...)
+		dst = append(dst, ' ')
+		dst = append(dst, batch[i].Payload...)
+		dst = append(dst, '\n')
+	}
+	return dst
+}
