@@ -7,7 +7,7 @@ CONNECTIONS ?= 1000000
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run setup test race client client-test proxy-test observe-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
+.PHONY: help build run setup test race client uplot client-test proxy-test observe-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ observe-test: build ## a real Prometheus on a gateway in trouble: rules, dashboa
 
 client: setup ## build the TypeScript client, and the demo page that is made of it
 	cd protocol/client && npm run build && npm run build:page
+
+uplot: setup ## copy uPlot into bench/report/uplot, of the version that package.json there pins
+	cd bench/report/uplot && cp node_modules/uplot/dist/uPlot.iife.min.js node_modules/uplot/dist/uPlot.min.css node_modules/uplot/LICENSE .
 
 client-test: setup ## the client's tests: units, types, sizes, the real gateway, a real browser
 	cd protocol/client && npm test && npm run test:page && npm run test:contract && npm run test:e2e

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: redis-server and chromium (Debian's packages), and the npm
-# packages of the TypeScript client, by its lock file. Does nothing when it is there.
+# packages of the TypeScript client and of bench's page, by their lock files. Does nothing when it is there.
 # Usage: scripts/setup-tests.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -34,3 +34,4 @@ fi
 
 npm_packages protocol/client
 npm_packages protocol/client/examples/react
+npm_packages bench/report/uplot

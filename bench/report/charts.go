@@ -1,184 +1,152 @@
 package report
 
-import (
-	"fmt"
-	"math"
-	"slices"
-	"strconv"
+import "math"
 
-	"gonum.org/v1/plot/plotter"
-)
-
-// chartsOf are the charts of a page: of one run in depth, of several side by side.
-func chartsOf(groups []Group) (charts []*chart, err error) {
+// drawingOf decides what the charts of a page are: of one run in depth, of several side by side.
+func drawingOf(groups []Group) (d drawing) {
 	if len(groups) == 1 && len(groups[0].Runs) == 1 {
-		charts = chartsOfRun(groups[0].Runs[0])
-	} else {
-		charts = chartsOfMany(groups)
-	}
-	kept := charts[:0]
-	for _, c := range charts {
-		c.Lines = slices.DeleteFunc(c.Lines, func(l line) bool { return len(l.points) == 0 })
-		if !c.hasData() {
-			continue
+		r := groups[0].Runs[0]
+		for _, p := range r.Phases {
+			d.Phases = append(d.Phases, band{p.Name, number(p.Begin), number(p.End)})
 		}
-		if err := c.draw(); err != nil {
-			return nil, err
-		}
-		kept = append(kept, c)
+		d.Charts = kept(chartsOfRun(r))
+		return d
 	}
-	return kept, nil
+	d.Charts = kept(chartsOfMany(groups))
+	return d
 }
 
-func (c *chart) hasData() bool {
-	for _, l := range c.Lines {
-		if len(l.points) > 1 {
-			return true
-		}
-	}
-	return false
-}
-
-func chartsOfRun(r *Result) []*chart {
-	bands := bandsOf(r)
-	over := func(name string, color int, value func(*Second) float64) line {
-		return line{Name: name, Color: color, points: overTime(r, value)}
-	}
-	charts := []*chart{
-		{
-			Title: "Connections", x: "seconds", bands: bands, yLabel: short,
-			Lines: []line{over("connected", 1, func(s *Second) float64 { return float64(s.Connected) })},
-		},
-		{
-			Title: "Deliveries a second", x: "seconds", bands: bands, yLabel: short,
-			Lines: []line{over("deliveries/s", 2, func(s *Second) float64 { return s.Deliveries })},
-		},
+func chartsOfRun(r *Result) []chart {
+	charts := []chart{
+		{Title: "Connections", X: xSeconds, Y: yCount, Lines: []line{overTime("connected", 1, r, connected)}},
+		{Title: "Deliveries a second", X: xSeconds, Y: yCount, Lines: []line{overTime("deliveries/s", 2, r, deliveries)}},
 	}
 	if r.Valid {
-		charts = append(charts, &chart{
-			Title: "Latency over time", Note: "of the deliveries of each second, from the intended time of sending",
-			x: "seconds", bands: bands, logY: true, yLabel: microLabel,
-			Lines: []line{
-				over("max", 3, func(s *Second) float64 { return float64(s.Max) }),
-				over("p99", 2, func(s *Second) float64 { return float64(s.P99) }),
-				over("p50", 1, func(s *Second) float64 { return float64(s.P50) }),
-			},
-		}, &chart{
-			Title: "Latency by percentile", Note: "HdrHistogram; each phase a curve, each step to the right a nine more",
-			percentile: true, x: "percentile", logY: true, yLabel: microLabel, Lines: curvesOf(r),
+		charts = append(charts, chart{
+			Title: "Latency over time", Note: "of the deliveries of each second, from the intended time of sending", X: xSeconds, Y: yMicros, Log: true,
+			Lines: []line{overTime("max", 3, r, maxLatency), overTime("p99", 2, r, p99), overTime("p50", 1, r, p50)},
+		}, chart{
+			Title: "Latency by percentile", Note: "a curve for each phase; each step to the right is one nine more", X: xPercentile, Y: yMicros, Log: true,
+			Lines: curvesOf(r),
 		}, spreadChart(r))
 	}
 	return append(charts,
-		&chart{
-			Title: "CPU", Note: "cores kept busy", x: "seconds", bands: bands, yLabel: decimal,
-			Lines: []line{over("gateways", 1, func(s *Second) float64 { return s.Cores }), over("bench", 4, func(s *Second) float64 { return s.Bench })},
+		chart{
+			Title: "CPU", Note: "cores kept busy", X: xSeconds, Y: yCores,
+			Lines: []line{overTime("gateways", 1, r, cores), overTime("bench", 4, r, func(s *Second) number { return number(s.Bench) })},
 		},
-		&chart{
-			Title: "Memory of the gateways, per connection", Note: "resident, beyond what they took before the first one",
-			x: "seconds", bands: bands, yLabel: func(v float64) string { return fmt.Sprintf("%.0f B", v) },
-			Lines: []line{{Name: "RSS", Color: 1, points: rssEach(r)}},
+		chart{
+			Title: "Memory of the gateways, per connection", Note: "resident, beyond what they took before the first one", X: xSeconds, Y: yBytes,
+			Lines: []line{rssEach(r)},
 		},
-		&chart{
-			Title: "Memory of the gateways", x: "seconds", bands: bands, yLabel: mebiLabel,
-			Lines: []line{
-				over("RSS", 1, func(s *Second) float64 { return float64(s.RSS) / (1 << 20) }),
-				over("heap in use", 2, func(s *Second) float64 { return s.Heap / (1 << 20) }),
-			},
+		chart{
+			Title: "Memory of the gateways", X: xSeconds, Y: yBytes,
+			Lines: []line{overTime("RSS", 1, r, rss), overTime("heap in use", 2, r, func(s *Second) number { return known(s.Heap) })},
 		},
-		&chart{
-			Title: "Garbage collection", Note: "time that the first gateway was stopped for it, in all", x: "seconds", bands: bands,
-			yLabel: func(v float64) string { return fmt.Sprintf("%.1f ms", v) },
-			Lines:  []line{over("stopped", 3, func(s *Second) float64 { return s.GCPause * 1e3 })},
+		chart{
+			Title: "Garbage collection", Note: "time that the first gateway was stopped for it, in all", X: xSeconds, Y: yMicros,
+			Lines: []line{overTime("stopped", 3, r, func(s *Second) number { return number(s.GCPause * 1e6) })},
 		},
 	)
 }
 
-// chartsOfMany puts runs on the same axes: a colour each group, a curve each run.
-func chartsOfMany(groups []Group) []*chart {
-	curve := &chart{
-		Title: "Latency by percentile", Note: "steady, or the last phase that published; a curve each run",
-		percentile: true, x: "percentile", logY: true, yLabel: microLabel,
+// chartsOfMany puts runs on the same axes: a colour for each group, a line for each run. All lines but a group's first are
+// dashed.
+func chartsOfMany(groups []Group) []chart {
+	charts := []chart{
+		{Title: "Latency by percentile", Note: "steady, or the last phase that published", X: xPercentile, Y: yMicros, Log: true},
+		{Title: "Deliveries a second", X: xSeconds, Y: yCount},
+		{Title: "p99 over time", X: xSeconds, Y: yMicros, Log: true},
+		{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true},
+		{Title: "Connections", X: xSeconds, Y: yCount},
+		{Title: "CPU of the gateways", Note: "cores kept busy", X: xSeconds, Y: yCores},
+		{Title: "Memory of the gateways", Note: "resident", X: xSeconds, Y: yBytes},
 	}
-	over := &chart{Title: "p99 over time", x: "seconds", logY: true, yLabel: microLabel}
-	up := &chart{Title: "Connections", x: "seconds", yLabel: short}
-	cores := &chart{Title: "CPU of the gateways", Note: "cores kept busy", x: "seconds", yLabel: decimal}
-	memory := &chart{Title: "Memory of the gateways", Note: "resident", x: "seconds", yLabel: mebiLabel}
 	for i, g := range groups {
+		color := colorOf(i)
 		for n, r := range g.Runs {
-			name := g.Name
-			if n > 0 {
-				name = ""
+			lines := []line{
+				{},
+				overTime(g.Name, color, r, deliveries),
+				{},
+				{},
+				overTime(g.Name, color, r, connected),
+				overTime(g.Name, color, r, cores),
+				overTime(g.Name, color, r, rss),
 			}
-			add := func(to *chart, points plotter.XYs) {
-				to.Lines = append(to.Lines, line{Name: name, Color: i%paletteSize + 1, Dashed: n > 0, points: points})
-			}
-			add(up, overTime(r, func(s *Second) float64 { return float64(s.Connected) }))
-			add(cores, overTime(r, func(s *Second) float64 { return s.Cores }))
-			add(memory, overTime(r, func(s *Second) float64 { return float64(s.RSS) / (1 << 20) }))
 			if r.Valid {
-				add(over, overTime(r, func(s *Second) float64 { return float64(s.P99) }))
-				add(curve, curvePoints(mainCurve(r)))
+				lines[0] = curveOf(g.Name, color, mainCurve(r))
+				lines[2] = overTime(g.Name, color, r, p99)
+				lines[3] = spreadOfFanout(g.Name, color, r.main())
+			}
+			for at, l := range lines {
+				l.Dashed = n > 0
+				charts[at].Lines = append(charts[at].Lines, l)
 			}
 		}
 	}
-	return []*chart{curve, over, up, cores, memory}
+	return charts
 }
 
-// paletteSize is how many colours the page has for lines.
-const paletteSize = 8
+// colorOf returns the colour of the n-th of several things. The page has eight.
+func colorOf(n int) int { return n%8 + 1 }
 
-func bandsOf(r *Result) (all []band) {
-	for _, p := range r.Phases {
-		all = append(all, band{p.Name, p.Begin, p.End})
+// What a sample says. A value that is 0 because there was nothing to measure, or nobody to ask, is not known.
+
+func connected(s *Second) number  { return number(s.Connected) }
+func deliveries(s *Second) number { return number(s.Deliveries) }
+func cores(s *Second) number      { return number(s.Cores) }
+func rss(s *Second) number        { return known(float64(s.RSS)) }
+func p50(s *Second) number        { return known(float64(s.P50)) }
+func p99(s *Second) number        { return known(float64(s.P99)) }
+func maxLatency(s *Second) number { return known(float64(s.Max)) }
+
+func known(v float64) number {
+	if v == 0 {
+		return unknown
 	}
-	return all
+	return number(v)
 }
 
-// overTime leaves out seconds in which there was nothing to measure, where 0 would be a lie.
-func overTime(r *Result, value func(*Second) float64) (points plotter.XYs) {
+// overTime returns a line with a point for each sample. It is empty if all points are zero: then nobody could be asked.
+func overTime(name string, color int, r *Result, value func(*Second) number) line {
+	l := line{Name: name, Color: color}
+	for i := range r.Series {
+		l.add(number(r.Series[i].At), value(&r.Series[i]))
+	}
+	if !l.has(func(y number) bool { return y > 0 }) {
+		return line{}
+	}
+	return l
+}
+
+// rssEach returns the gateways' memory per connection, of as many as there ever were: they do not give memory back at once
+// when connections leave.
+func rssEach(r *Result) line {
+	l := line{Name: "RSS", Color: 1}
+	if r.Server == nil || r.Server.RSSBefore <= 0 {
+		return l
+	}
+	most, before := 0, r.Server.RSSBefore
 	for i := range r.Series {
 		s := &r.Series[i]
-		if v := value(s); v > 0 || (v == 0 && s.P50 == 0 && s.Max == 0) {
-			points = append(points, plotter.XY{X: s.At, Y: v})
+		if most = max(most, s.Connected); most > 0 && most >= r.Load.Connections/10 && s.RSS > before {
+			l.add(number(s.At), number(float64(s.RSS-before)/float64(most)))
 		}
 	}
-	for _, p := range points {
-		if p.Y > 0 {
-			return points
-		}
-	}
-	return nil
-}
-
-// rssEach is the gateways' memory a connection, of as many as there ever were: what it takes does not shrink at once.
-func rssEach(r *Result) (points plotter.XYs) {
-	start, most := rssAtStart(r), 0
-	for i := range r.Series {
-		s := &r.Series[i]
-		if most = max(most, s.Connected); start > 0 && s.RSS > start && most >= r.Load.Connections/10 {
-			points = append(points, plotter.XY{X: s.At, Y: float64(s.RSS-start) / float64(most)})
-		}
-	}
-	return points
-}
-
-func rssAtStart(r *Result) int64 {
-	if r.Server != nil && r.Server.RSSBefore > 0 {
-		return r.Server.RSSBefore
-	}
-	return 0
+	return l
 }
 
 func curvesOf(r *Result) (lines []line) {
 	for _, p := range r.Phases {
-		if p.Result != nil && len(p.Curve) > 1 {
-			lines = append(lines, line{Name: p.Name, Color: len(lines)%paletteSize + 1, points: curvePoints(p.Curve)})
+		if p.Result != nil && len(p.Curve) > 0 {
+			lines = append(lines, curveOf(p.Name, colorOf(len(lines)), p.Curve))
 		}
 	}
 	return lines
 }
 
-// mainCurve is that of the phase that latencies are told of.
+// mainCurve returns the curve of the phase that latencies are told of.
 func mainCurve(r *Result) (curve []Point) {
 	for _, p := range r.Phases {
 		if p.Result == nil {
@@ -191,67 +159,49 @@ func mainCurve(r *Result) (curve []Point) {
 	return curve
 }
 
-func curvePoints(curve []Point) (points plotter.XYs) {
+// curveOf returns a percentile curve. The largest value of all, 100 %, has no place on an axis of nines: it stands a step
+// to the right of the last percentile.
+func curveOf(name string, color int, curve []Point) line {
+	l := line{Name: name, Color: color}
 	for _, p := range curve {
-		x := nines(p.Percentile)
-		if math.IsInf(x, 1) { // the largest of all: a step behind the last percentile
+		x := number(-math.Log10(1 - p.Percentile/100))
+		if p.Percentile >= 100 {
 			x = 0.1
-			if n := len(points); n > 0 {
-				x = points[n-1].X + 0.1
+			if n := len(l.X); n > 0 {
+				x += l.X[n-1]
 			}
 		}
-		points = append(points, plotter.XY{X: x, Y: max(float64(p.Us), 1)})
+		l.add(max(x, 0), atLeastOne(p.Us))
 	}
-	return points
+	return l
 }
 
-// spreadChart shows of each phase how long after its time a publication reached the first, the median and the last
+const spreadNote = "when a publication reaches its first, its median and its last subscriber (medians), and the last of all"
+
+var spreadSteps = []string{"first", "median", "last", "last, worst"}
+
+// spreadChart shows for each phase how long after its time a publication reached the first, the median and the last
 // subscriber.
-func spreadChart(r *Result) *chart {
-	c := &chart{
-		Title: "Spread of the fan-out", Note: "when a publication reaches its first, its median and its last subscriber (medians), and the last of all",
-		logY: true, yLabel: microLabel,
-	}
+func spreadChart(r *Result) chart {
+	c := chart{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true}
 	for _, p := range r.Phases {
-		d := p.Result
-		if d == nil || d.Last.Count == 0 {
-			continue
+		if l := spreadOfFanout(p.Name, colorOf(len(c.Lines)), p.Result); len(l.X) > 0 {
+			c.Lines = append(c.Lines, l)
 		}
-		n := len(c.Lines)
-		c.Lines = append(c.Lines, line{Name: p.Name, Color: n%paletteSize + 1, points: plotter.XYs{
-			{X: 0, Y: atLeastOne(d.First.P50)}, {X: 1, Y: atLeastOne(d.Delivery.P50)}, {X: 2, Y: atLeastOne(d.Last.P50)}, {X: 3, Y: atLeastOne(d.Last.Max)},
-		}})
 	}
-	c.categories = []string{"first", "median", "last", "last, worst"}
 	return c
 }
 
-func atLeastOne(us int64) float64 { return max(float64(us), 1) }
-
-// Labels of the axes.
-
-func short(v float64) string {
-	switch {
-	case v >= 1e6:
-		return strconv.FormatFloat(v/1e6, 'f', -1, 64) + "M"
-	case v >= 1e3:
-		return strconv.FormatFloat(v/1e3, 'f', -1, 64) + "k"
-	default:
-		return strconv.FormatFloat(v, 'f', -1, 64)
+func spreadOfFanout(name string, color int, d *Delivered) line {
+	l := line{Name: name, Color: color}
+	if d == nil || d.Last.Count == 0 {
+		return l
 	}
+	for i, us := range []int64{d.First.P50, d.Delivery.P50, d.Last.P50, d.Last.Max} {
+		l.add(number(i), atLeastOne(us))
+	}
+	return l
 }
 
-func decimal(v float64) string { return strconv.FormatFloat(v, 'g', 3, 64) }
-
-func microLabel(us float64) string {
-	switch {
-	case us >= 1e6:
-		return strconv.FormatFloat(us/1e6, 'g', 4, 64) + " s"
-	case us >= 1e3:
-		return strconv.FormatFloat(us/1e3, 'g', 4, 64) + " ms"
-	default:
-		return strconv.FormatFloat(us, 'g', 4, 64) + " us"
-	}
-}
-
-func mebiLabel(v float64) string { return strconv.FormatFloat(v, 'g', 5, 64) + " MiB" }
+// atLeastOne makes room on a logarithmic axis for what took less than a microsecond.
+func atLeastOne(us int64) number { return number(max(us, 1)) }

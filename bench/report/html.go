@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"math"
 	"slices"
 	"strings"
 )
@@ -13,27 +14,54 @@ import (
 //go:embed page.html
 var pageText string
 
+// The page is one file: its styles and scripts stand in it.
+var (
+	//go:embed page.css
+	pageStyles string
+	//go:embed charts.js
+	chartsScript string
+
+	// uPlot draws the charts. The folder holds a copy of its files, of the version that package.json there names.
+	//go:embed uplot/uPlot.iife.min.js
+	uplotScript string
+	//go:embed uplot/uPlot.min.css
+	uplotStyles string
+	//go:embed uplot/LICENSE
+	uplotLicense string
+)
+
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"thousands": func(n any) string { return Thousands(toInt(n)) },
+	"thousands": thousands,
 	"us":        func(r *Result, us int64) string { return r.percentile("", us) },
 	"join":      strings.Join,
-	"percent":   func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
+	"percent":   func(share float64) string { return figure("%.0f %%", 100*share) },
 }).Parse(pageText))
 
-func toInt(n any) int64 {
+func thousands(n any) string {
 	switch v := n.(type) {
 	case int:
-		return int64(v)
+		return Thousands(v)
 	case uint64:
-		return int64(v)
-	case float64:
-		return int64(v)
+		return Thousands(v)
 	case int64:
-		return v
-	default:
-		return 0
+		return Thousands(v)
+	case float64:
+		if math.Abs(v) < 1e15 {
+			return Thousands(int64(v))
+		}
 	}
+	return noFigure
 }
+
+// figure writes a number that may be none, as after a division by zero.
+func figure(format string, v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return noFigure
+	}
+	return fmt.Sprintf(format, v)
+}
+
+const noFigure = "-"
 
 // pageData is what the page is made of.
 type pageData struct {
@@ -45,9 +73,13 @@ type pageData struct {
 	Run     *Result     // the only one, or nil
 	Compare *Comparison // of several, or nil
 	Table   [][]string  // of Compare
-	Charts  []*chart
-	Lines   []string // target, load, machine
-	JSON    template.JS
+	Lines   []string    // target, load, machine
+	JSON    template.JS // all of it
+
+	HasCharts bool
+	Drawing   template.JS // of the charts
+	Styles    template.CSS
+	Scripts   template.JS
 }
 
 // tile is one number that the page begins with.
@@ -61,11 +93,17 @@ type check struct {
 
 // WriteHTML writes a page that needs nothing but itself: one run in depth, or several on the same axes.
 func WriteHTML(w io.Writer, groups []Group) error {
-	data := pageData{Title: groups[0].Name}
-	var err error
-	if data.Charts, err = chartsOf(groups); err != nil {
+	data := pageData{
+		Title:   groups[0].Name,
+		Styles:  template.CSS(uplotStyles + "\n" + pageStyles),
+		Scripts: template.JS("/*!\n" + uplotLicense + "*/\n" + uplotScript + "\n" + chartsScript), //nolint:gosec // our own files
+	}
+	drawing := drawingOf(groups)
+	charts, err := json.Marshal(drawing)
+	if err != nil {
 		return err
 	}
+	data.HasCharts, data.Drawing = len(drawing.Charts) > 0, template.JS(charts) //nolint:gosec // encoding/json escapes < and >, so that no script can end here
 	var raw any = groups
 	if len(groups) == 1 && len(groups[0].Runs) == 1 {
 		data.ofRun(groups[0].Runs[0])
@@ -77,10 +115,10 @@ func WriteHTML(w io.Writer, groups []Group) error {
 		data.Title = "bench"
 	}
 	text, err := json.Marshal(raw)
-	if err != nil {
-		return err
+	if err != nil { // JSON has no NaN: such a figure must not cost us the rest of the page
+		text, _ = json.Marshal("not shown: " + err.Error())
 	}
-	data.JSON = template.JS(text) //nolint:gosec // encoding/json escapes < and >, so that no script can end here
+	data.JSON = template.JS(text) //nolint:gosec // as above
 	return page.Execute(w, data)
 }
 
@@ -113,7 +151,7 @@ func (r *Result) status() (status, verdict string) {
 
 // tiles are the numbers that people ask for first.
 func (r *Result) tiles() []tile {
-	tiles := []tile{{"connections", Thousands(r.Ramp.Connections), fmt.Sprintf("up in %.1f s", r.Ramp.Seconds)}}
+	tiles := []tile{{"connections", Thousands(r.Ramp.Connections), figure("up in %.1f s", r.Ramp.Seconds)}}
 	if expected, ok := metrics["lost"].value(r); ok {
 		received := uint64(0)
 		for _, p := range r.Phases {
@@ -127,13 +165,13 @@ func (r *Result) tiles() []tile {
 		tiles = append(tiles,
 			tile{"p99", r.percentile("", d.Delivery.P99), "p50 " + r.percentile("", d.Delivery.P50)},
 			tile{"last subscriber", r.percentile("", d.Last.P50), "median; worst " + r.percentile("", d.Last.Max)},
-			tile{"deliveries/s", Thousands(int64(d.PerSecond)), Thousands(d.Publications) + " publications"})
+			tile{"deliveries/s", thousands(d.PerSecond), Thousands(d.Publications) + " publications"})
 	}
 	if s := r.Server; s != nil && s.RSSAfter > 0 {
-		tiles = append(tiles, tile{"RSS a connection", fmt.Sprintf("%.0f B", s.PerConnection), fmt.Sprintf("kernel %.1f KiB, both ends", s.SlabEach/1024)})
+		tiles = append(tiles, tile{"RSS a connection", figure("%.0f B", s.PerConnection), figure("kernel %.1f KiB, both ends", s.SlabEach/1024)})
 	}
 	if c := r.Cost; c != nil {
-		tiles = append(tiles, tile{"CPU a delivery", fmt.Sprintf("%.2f us", c.Each), fmt.Sprintf("user %.2f us", c.User)})
+		tiles = append(tiles, tile{"CPU a delivery", figure("%.2f us", c.Each), figure("user %.2f us", c.User)})
 	}
 	return tiles
 }
