@@ -59,8 +59,8 @@ func (t *Turn[C]) Done() bool { return t.at >= len(t.groups) }
 // Load takes the items of a batch, which must stay as they are until the turn is done. Items that nobody on this
 // loop hears (any more) are left out.
 func (t *Turn[C]) Load(items []Item) {
-	t.items, t.at, t.item = items, 0, -1
-	t.groups, t.next = t.groups[:0], t.next[:0]
+	t.release()
+	t.items, t.item = items, -1
 	t.newStamp()
 	for i, item := range items {
 		t.next = append(t.next, -1)
@@ -95,11 +95,18 @@ func (t *Turn[C]) newStamp() {
 	}
 }
 
-// Next gives out the next run. ok is false at the end, and then the batch may be reused.
+// release forgets the batch: what the turn still refers to would stay in memory until the next one.
+func (t *Turn[C]) release() {
+	t.items, t.at = nil, 0
+	t.groups, t.next = emptied(t.groups), emptied(t.next)
+}
+
+// Next gives out the next run. ok is false at the end: the turn has forgotten the batch then, which may be reused.
 func (t *Turn[C]) Next() (run Run, ok bool) {
 	clear(t.frames)
 	t.frames, t.takenAt = t.frames[:0], t.takenAt[:0]
 	if t.Done() {
+		t.release()
 		return Run{}, false
 	}
 	g := &t.groups[t.at]
