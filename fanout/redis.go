@@ -253,6 +253,7 @@ func (r *RedisSource) healed(out *outage, sink Sink) {
 // hear hands on what comes over lk until the link is lost, and says why it was.
 func (r *RedisSource) hear(ctx context.Context, lk *link, sink Sink) error {
 	lk.wire.idle = sink.Flush
+	defer sink.Flush() // a link may end between two reads, and the next one is not there yet
 	said := false
 	for {
 		reply, err := lk.receive(ctx, ownDeadlines)
