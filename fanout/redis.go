@@ -78,7 +78,8 @@ type RedisSource struct {
 	secret  string         // the password, to be kept out of texts
 	link    *redis.Options // for the subscription; each link adds its Dialer
 	publish *redis.Client  // a pool of its own: a subscribed RESP2 connection cannot PUBLISH
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	addrs   *addresses
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error) // addrs.dial; a test's own
 
 	// Atomic. Written by Run only.
 	messages, bytes, unexpected, reconnects atomic.Uint64
@@ -112,11 +113,11 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 	cfg.MaxRetry = max(positive(cfg.MaxRetry, defaultMaxRetry), cfg.MinRetry)
 
 	r := &RedisSource{cfg: cfg, name: name, secret: opt.Password}
-	dialer := net.Dialer{Timeout: cfg.DialTimeout}
-	r.dial = dialer.DialContext
-	if opt.TLSConfig != nil {
-		r.dial = (&tls.Dialer{NetDialer: &dialer, Config: opt.TLSConfig}).DialContext
+	r.addrs = &addresses{timeout: cfg.DialTimeout, dialer: &net.Dialer{}}
+	if opt.TLSConfig != nil { // which names the server, as the certificate does
+		r.addrs.dialer = &tls.Dialer{Config: opt.TLSConfig}
 	}
+	r.dial = r.addrs.dial
 	r.state.Store(&linkState{reason: errStopped.Error()})
 
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) { return r.dial(ctx, network, addr) }
@@ -180,6 +181,7 @@ func (r *RedisSource) Close() error {
 
 // Run keeps one subscription alive until ctx ends, and then returns nil within a moment. A link that fails, or that
 // was never there, is tried again for ever, with waits that double from MinRetry to MaxRetry, half of each random.
+// If the name in URL stands for several addresses, the try after one that failed begins with another address.
 // Every subscription begins with Lost, the first one too. Everything, dialling too, happens on the calling goroutine; one
 // outage is one line in the log when it begins and one when it ends.
 func (r *RedisSource) Run(ctx context.Context, sink Sink) error {

@@ -45,9 +45,13 @@ func (r *RedisSource) open(ctx context.Context) (*link, error) {
 	lk.client = redis.NewClient(&opt)
 	lk.sub = lk.client.Subscribe(ctx) // to nothing yet; client.PSubscribe would drop the error
 	if err := lk.subscribe(ctx, r.cfg.Pattern, r.cfg.ReplyTimeout); err != nil {
+		if lk.wire != nil { // it was connected: something else is wrong with that address
+			r.addrs.blame(lk.wire.RemoteAddr().String())
+		}
 		lk.close()
 		return nil, err
 	}
+	r.addrs.clear(lk.wire.RemoteAddr().String())
 	lk.opened = time.Now()
 	lk.wire.ping = func() error { return lk.sub.Ping(ctx) }
 	return lk, nil
