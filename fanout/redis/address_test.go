@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"context"
@@ -93,9 +93,9 @@ func listen(t *testing.T, addr netip.AddrPort, queue int) {
 	}
 }
 
-// TestRedisNameWithSeveralAddresses: a Redis is found although another address of its name comes first, where nobody
+// TestNameWithSeveralAddresses: a Redis is found although another address of its name comes first, where nobody
 // answers or nothing listens.
-func TestRedisNameWithSeveralAddresses(t *testing.T) {
+func TestNameWithSeveralAddresses(t *testing.T) {
 	good := netip.MustParseAddr("127.0.0.1")
 	other := netip.MustParseAddr("127.0.0.79") // no other test listens there
 	for _, tt := range []struct {
@@ -112,7 +112,7 @@ func TestRedisNameWithSeveralAddresses(t *testing.T) {
 			port := netip.MustParseAddrPort(mini.Addr()).Port()
 			tt.first(t, netip.AddrPortFrom(other, port))
 			resolving(t, other, good)
-			rs := runRedis(t, RedisConfig{
+			rs := runRedis(t, Config{
 				URL: "redis://redis.test:" + mini.Port(), DialTimeout: 500 * time.Millisecond, ReplyTimeout: 500 * time.Millisecond,
 			})
 			rs.wantLost(t)

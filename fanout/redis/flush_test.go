@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"bufio"
@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// unflushed is a Sink that counts what it was handed and was not told to flush yet.
+// unflushed is a [fanout.Sink] that counts what it was handed and was not told to flush yet.
 type unflushed struct {
 	pending int
 	flushed chan struct{} // a Flush that had something to flush
@@ -25,9 +25,9 @@ func (u *unflushed) Flush() {
 	}
 }
 
-// TestRedisFlushesWhatALostLinkBrought: publications that a link brought just before it ended do not wait in the
+// TestFlushesWhatALostLinkBrought: publications that a link brought just before it ended do not wait in the
 // mailboxes for the next link.
-func TestRedisFlushesWhatALostLinkBrought(t *testing.T) {
+func TestFlushesWhatALostLinkBrought(t *testing.T) {
 	for _, tt := range []struct{ name, end string }{
 		{"unsubscribed", "*3\r\n" + bulk("punsubscribe") + bulk("notifications:*") + ":0\r\n"},
 		{"unreadable", "*4\r\n" + bulk("pmessage") + bulk("notifications:*") + bulk("x") + "$-1\r\n"},
@@ -36,7 +36,7 @@ func TestRedisFlushesWhatALostLinkBrought(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				src, err := NewRedisSource(RedisConfig{URL: "redis://peer", Pattern: "notifications:*", Log: slog.New(slog.DiscardHandler)})
+				src, err := NewSource(Config{URL: "redis://peer", Pattern: "notifications:*", Log: slog.New(slog.DiscardHandler)})
 				if err != nil {
 					t.Fatal(err)
 				}
