@@ -73,7 +73,7 @@ func (t *Turn[C]) Load(items []Item) {
 		if id == 0 {
 			continue
 		}
-		ch := t.ix.channels.at(id)
+		ch := t.ix.channels.At(id)
 		if ch.stamp == t.stamp {
 			g := &t.groups[ch.group]
 			t.next[g.last] = int32(i)
@@ -90,7 +90,7 @@ func (t *Turn[C]) newStamp() {
 	if t.stamp == 0 { // after 4 billion turns: 0 is the stamp of a channel that was never grouped
 		t.stamp = 1
 		for _, id := range t.ix.byName {
-			t.ix.channels.at(id).stamp = 0
+			t.ix.channels.At(id).stamp = 0
 		}
 	}
 }
