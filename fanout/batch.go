@@ -68,12 +68,21 @@ func (b *Batch) TellGaps(now int64) {
 	b.dropped, b.droppedAll = nil, false
 }
 
+// keepList is the longest list, in elements, whose memory a batch or a turn keeps for the next one. What a burst made
+// longer is given back.
+const keepList = 4096
+
 // Reset empties the batch and keeps the memory of its list, unless a burst made that large.
 func (b *Batch) Reset() {
-	const keep = 4096
-	if cap(b.Items) > keep {
-		b.Items = nil
+	*b = Batch{Items: emptied(b.Items)}
+}
+
+// emptied is the list without its elements, for the next ones. Nothing that they referred to is kept alive, not even by
+// somebody who still holds the list.
+func emptied[T any](list []T) []T {
+	clear(list)
+	if cap(list) > keepList {
+		return nil
 	}
-	clear(b.Items)
-	*b = Batch{Items: b.Items[:0]}
+	return list[:0]
 }

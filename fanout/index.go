@@ -12,8 +12,8 @@ import (
 // Not safe for concurrent use, by design: everything runs on the loop that owns it.
 type Index[C any] struct {
 	byName   map[string]uint32
-	channels slab[channel[C]]
-	subs     slab[subscription]
+	channels Slab[channel[C]]
+	subs     Slab[subscription]
 	walk     walk
 }
 
@@ -60,12 +60,12 @@ func NewIndex[C any]() *Index[C] {
 func (ix *Index[C]) Channels() int { return len(ix.byName) }
 
 // Subscriptions is the number of (connection, channel) pairs.
-func (ix *Index[C]) Subscriptions() int { return ix.subs.live() }
+func (ix *Index[C]) Subscriptions() int { return ix.subs.Live() }
 
 // Subscribers returns how many connections hear the channel.
 func (ix *Index[C]) Subscribers(name string) int {
 	if id := ix.byName[name]; id != 0 {
-		return len(ix.channels.at(id).members)
+		return len(ix.channels.At(id).members)
 	}
 	return 0
 }
@@ -75,17 +75,17 @@ func (ix *Index[C]) Subscribers(name string) int {
 func (ix *Index[C]) Subscribe(subs *Subscriptions, name string, c C) (kept string, added, first bool) {
 	id, known := ix.byName[name]
 	if known && ix.find(*subs, id) != 0 {
-		return ix.channels.at(id).name, false, false
+		return ix.channels.At(id).name, false, false
 	}
 	var ch *channel[C]
 	if known {
-		ch = ix.channels.at(id)
+		ch = ix.channels.At(id)
 	} else {
-		id, ch = ix.channels.take()
+		id, ch = ix.channels.Take()
 		ch.name = name
 		ix.byName[name] = id
 	}
-	subID, sub := ix.subs.take()
+	subID, sub := ix.subs.Take()
 	*sub = subscription{channel: id, pos: uint32(len(ch.members)), next: subs.first}
 	subs.first = subID
 	if ch.members == nil {
@@ -104,7 +104,7 @@ func (ix *Index[C]) Unsubscribe(subs *Subscriptions, name string) (removed, last
 	}
 	for link := &subs.first; *link != 0; {
 		subID := *link
-		sub := ix.subs.at(subID)
+		sub := ix.subs.At(subID)
 		if sub.channel == id {
 			*link = sub.next
 			return true, ix.remove(subID)
@@ -119,9 +119,9 @@ func (ix *Index[C]) Unsubscribe(subs *Subscriptions, name string) (removed, last
 func (ix *Index[C]) Leave(subs *Subscriptions, gone func(name string)) {
 	for subs.first != 0 {
 		subID := subs.first
-		sub := ix.subs.at(subID)
+		sub := ix.subs.At(subID)
 		subs.first = sub.next
-		name := ix.channels.at(sub.channel).name
+		name := ix.channels.At(sub.channel).name
 		if ix.remove(subID) {
 			gone(name)
 		}
@@ -138,8 +138,8 @@ func (ix *Index[C]) Subscribed(subs Subscriptions, name string) bool {
 func (ix *Index[C]) Each(subs Subscriptions) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for id := subs.first; id != 0; {
-			sub := ix.subs.at(id)
-			if !yield(ix.channels.at(sub.channel).name) {
+			sub := ix.subs.At(id)
+			if !yield(ix.channels.At(sub.channel).name) {
 				return
 			}
 			id = sub.next
@@ -149,10 +149,10 @@ func (ix *Index[C]) Each(subs Subscriptions) iter.Seq[string] {
 
 // find returns the subscription to channel id on the list, or 0.
 func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
-	if members := ix.channels.at(id).members; len(members) == 1 {
+	if members := ix.channels.At(id).members; len(members) == 1 {
 		// One subscriber: asking whether it is this one is cheaper than reading the whole list.
 		only := members[0].sub
-		for subID := subs.first; subID != 0; subID = ix.subs.at(subID).next {
+		for subID := subs.first; subID != 0; subID = ix.subs.At(subID).next {
 			if subID == only {
 				return only
 			}
@@ -160,7 +160,7 @@ func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
 		return 0
 	}
 	for subID := subs.first; subID != 0; {
-		sub := ix.subs.at(subID)
+		sub := ix.subs.At(subID)
 		if sub.channel == id {
 			return subID
 		}
@@ -172,10 +172,10 @@ func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
 // remove deletes a subscription that is off its connection's list, keeping a walk under way right: whoever it has
 // visited is not visited again, whoever it has not is. It reports whether the channel is gone.
 func (ix *Index[C]) remove(subID uint32) (gone bool) {
-	sub := ix.subs.at(subID)
+	sub := ix.subs.At(subID)
 	id, hole := sub.channel, int(sub.pos)
-	ix.subs.put(subID)
-	ch := ix.channels.at(id)
+	ix.subs.Put(subID)
+	ch := ix.channels.At(id)
 	if w := &ix.walk; w.channel == id {
 		if hole < w.cur {
 			w.cur--
@@ -192,7 +192,7 @@ func (ix *Index[C]) remove(subID uint32) (gone bool) {
 	ch.members = ch.members[:last]
 	if last == 0 {
 		delete(ix.byName, ch.name)
-		ix.channels.put(id)
+		ix.channels.Put(id)
 		if ix.walk.channel == id {
 			ix.walk = walk{}
 		}
@@ -208,7 +208,7 @@ func (ix *Index[C]) remove(subID uint32) (gone bool) {
 func (ix *Index[C]) move(ch *channel[C], from, to int) int {
 	if from != to {
 		ch.members[to] = ch.members[from]
-		ix.subs.at(ch.members[to].sub).pos = uint32(to)
+		ix.subs.At(ch.members[to].sub).pos = uint32(to)
 	}
 	return from
 }
@@ -221,7 +221,7 @@ func (ix *Index[C]) StartWalk(name string) bool {
 		ix.walk = walk{}
 		return false
 	}
-	ix.walk = walk{channel: id, end: len(ix.channels.at(id).members)}
+	ix.walk = walk{channel: id, end: len(ix.channels.At(id).members)}
 	return true
 }
 
@@ -232,7 +232,7 @@ func (ix *Index[C]) WalkNext(n int) []Member[C] {
 	if w.channel == 0 {
 		return nil
 	}
-	part := ix.channels.at(w.channel).members[w.cur:min(w.cur+n, w.end)]
+	part := ix.channels.At(w.channel).members[w.cur:min(w.cur+n, w.end)]
 	w.cur += len(part)
 	if len(part) == 0 {
 		ix.walk = walk{}
@@ -244,26 +244,26 @@ var errInvariant = errors.New("index invariant broken")
 
 // checkInvariants is called by tests.
 func (ix *Index[C]) checkInvariants() error {
-	if ix.channels.live() != len(ix.byName) {
-		return fmt.Errorf("%w: %d channels live, %d named", errInvariant, ix.channels.live(), len(ix.byName))
+	if ix.channels.Live() != len(ix.byName) {
+		return fmt.Errorf("%w: %d channels live, %d named", errInvariant, ix.channels.Live(), len(ix.byName))
 	}
 	members := 0
 	for name, id := range ix.byName {
-		ch := ix.channels.at(id)
+		ch := ix.channels.At(id)
 		if ch.name != name || len(ch.members) == 0 {
 			return fmt.Errorf("%w: channel %q is %q with %d members", errInvariant, name, ch.name, len(ch.members))
 		}
 		for pos, m := range ch.members {
-			if sub := ix.subs.at(m.sub); sub.channel != id || int(sub.pos) != pos {
+			if sub := ix.subs.At(m.sub); sub.channel != id || int(sub.pos) != pos {
 				return fmt.Errorf("%w: member %d of %q has subscription %+v", errInvariant, pos, name, *sub)
 			}
 		}
 		members += len(ch.members)
 	}
-	if members != ix.subs.live() {
-		return fmt.Errorf("%w: %d members, %d subscriptions", errInvariant, members, ix.subs.live())
+	if members != ix.subs.Live() {
+		return fmt.Errorf("%w: %d members, %d subscriptions", errInvariant, members, ix.subs.Live())
 	}
-	if w := ix.walk; w.channel != 0 && (w.cur > w.end || w.end > len(ix.channels.at(w.channel).members)) {
+	if w := ix.walk; w.channel != 0 && (w.cur > w.end || w.end > len(ix.channels.At(w.channel).members)) {
 		return fmt.Errorf("%w: walk %+v", errInvariant, w)
 	}
 	return nil

@@ -4,39 +4,40 @@ package fanout
 // one chunk, where an appended slice would waste a quarter.
 const slabChunk = 512
 
-// slab holds records under small numbers. Number 0 is never given out: it means none.
-type slab[T any] struct {
+// Slab holds records under small numbers, from 1 on; number 0 is never given out: it means none. The zero value is an
+// empty slab. Not safe for concurrent use: it belongs to the loop whose records it holds.
+type Slab[T any] struct {
 	chunks []*[slabChunk]T
 	free   []uint32
 	used   uint32 // numbers given out so far, free ones included
 }
 
-// at returns the record of id. The pointer stays good until put(id).
-func (s *slab[T]) at(id uint32) *T {
+// At returns the record of id, a number that was given out. The pointer stays good until Put(id).
+func (s *Slab[T]) At(id uint32) *T {
 	id--
 	return &s.chunks[id/slabChunk][id%slabChunk]
 }
 
-// take returns a zero record and its number.
-func (s *slab[T]) take() (uint32, *T) {
+// Take returns a zero record and its number: one that was put back, or the next.
+func (s *Slab[T]) Take() (uint32, *T) {
 	if n := len(s.free); n > 0 {
 		id := s.free[n-1]
 		s.free = s.free[:n-1]
-		return id, s.at(id)
+		return id, s.At(id)
 	}
 	if int(s.used) == len(s.chunks)*slabChunk {
 		s.chunks = append(s.chunks, new([slabChunk]T))
 	}
 	s.used++
-	return s.used, s.at(s.used)
+	return s.used, s.At(s.used)
 }
 
-// put gives a number back and forgets its record.
-func (s *slab[T]) put(id uint32) {
-	var zero T
-	*s.at(id) = zero
+// Put takes a number back and forgets its record.
+func (s *Slab[T]) Put(id uint32) {
 	s.free = append(s.free, id)
+	var zero T
+	*s.At(id) = zero
 }
 
-// live is how many numbers are in use.
-func (s *slab[T]) live() int { return int(s.used) - len(s.free) }
+// Live is how many numbers are in use.
+func (s *Slab[T]) Live() int { return int(s.used) - len(s.free) }

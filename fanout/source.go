@@ -11,7 +11,8 @@ type Sink interface {
 	// Lost says that publications may have been missed: the link was down, or not there yet, and is subscribed now. It
 	// comes before the first publication of each subscription.
 	Lost()
-	// Flush says that the source has handed over all that it has read, and is about to wait for more.
+	// Flush says that the source has handed over all that it has read, and is about to wait for more, on this link or
+	// for the next one.
 	Flush()
 }
 

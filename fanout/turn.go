@@ -59,8 +59,8 @@ func (t *Turn[C]) Done() bool { return t.at >= len(t.groups) }
 // Load takes the items of a batch, which must stay as they are until the turn is done. Items that nobody on this
 // loop hears (any more) are left out.
 func (t *Turn[C]) Load(items []Item) {
-	t.items, t.at, t.item = items, 0, -1
-	t.groups, t.next = t.groups[:0], t.next[:0]
+	t.release()
+	t.items, t.item = items, -1
 	t.newStamp()
 	for i, item := range items {
 		t.next = append(t.next, -1)
@@ -73,7 +73,7 @@ func (t *Turn[C]) Load(items []Item) {
 		if id == 0 {
 			continue
 		}
-		ch := t.ix.channels.at(id)
+		ch := t.ix.channels.At(id)
 		if ch.stamp == t.stamp {
 			g := &t.groups[ch.group]
 			t.next[g.last] = int32(i)
@@ -90,16 +90,23 @@ func (t *Turn[C]) newStamp() {
 	if t.stamp == 0 { // after 4 billion turns: 0 is the stamp of a channel that was never grouped
 		t.stamp = 1
 		for _, id := range t.ix.byName {
-			t.ix.channels.at(id).stamp = 0
+			t.ix.channels.At(id).stamp = 0
 		}
 	}
 }
 
-// Next gives out the next run. ok is false at the end, and then the batch may be reused.
+// release forgets the batch: what the turn still refers to would stay in memory until the next one.
+func (t *Turn[C]) release() {
+	t.items, t.at = nil, 0
+	t.groups, t.next = emptied(t.groups), emptied(t.next)
+}
+
+// Next gives out the next run. ok is false at the end: the turn has forgotten the batch then, which may be reused.
 func (t *Turn[C]) Next() (run Run, ok bool) {
 	clear(t.frames)
 	t.frames, t.takenAt = t.frames[:0], t.takenAt[:0]
 	if t.Done() {
+		t.release()
 		return Run{}, false
 	}
 	g := &t.groups[t.at]

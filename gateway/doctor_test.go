@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
 )

@@ -19,7 +19,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 // patience is how long a test waits for what must come. It is never waited out when all is well.

@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 

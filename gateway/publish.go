@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -23,7 +23,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("publish")
 	admin := adminFlag(fs, "admin listener of the gateway to publish through")
 	token := fs.String("admin-token", "", "its bearer token, else from "+envName("admin-token"))
-	redis := fs.String("redis", "", "publish to this Redis instead")
+	redisURL := fs.String("redis", "", "publish to this Redis instead")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
@@ -36,8 +36,8 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if *redis != "" {
-		return publishRedis(ctx, *redis, channel, fs.Arg(1), stdout)
+	if *redisURL != "" {
+		return publishRedis(ctx, *redisURL, channel, fs.Arg(1), stdout)
 	}
 	if *token == "" { // not the flag's default: the help would show it
 		*token = strings.TrimSpace(os.Getenv(envName("admin-token")))
@@ -45,8 +45,8 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
 }
 
-func publishRedis(ctx context.Context, redis, channel, data string, stdout io.Writer) error {
-	source, err := fanout.NewRedisSource(fanout.RedisConfig{URL: redis, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
+func publishRedis(ctx context.Context, redisURL, channel, data string, stdout io.Writer) error {
+	source, err := redis.NewSource(redis.Config{URL: redisURL, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return usagef("-redis: %w", err)
 	}

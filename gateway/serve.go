@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/admin"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
@@ -26,9 +27,9 @@ type gateway struct {
 	log      *logger
 	server   *server.Server
 	feeder   *fanout.Feeder
-	redis    *fanout.RedisSource
-	verifier *identity.Verifier    // nil: nobody is asked for a token
-	embedded *fanout.EmbeddedRedis // nil with -redis
+	redis    *redis.Source
+	verifier *identity.Verifier // nil: nobody is asked for a token
+	embedded *redis.Embedded    // nil with -redis
 	admin    *admin.Admin
 }
 
@@ -112,12 +113,12 @@ func (g *gateway) wire() (err error) {
 	cfg, log := g.cfg, g.log
 	url := cfg.redis
 	if url == "" {
-		if g.embedded, err = fanout.StartEmbeddedRedis(""); err != nil {
+		if g.embedded, err = redis.StartEmbedded(""); err != nil {
 			return err
 		}
 		url = g.embedded.URL()
 	}
-	if g.redis, err = fanout.NewRedisSource(fanout.RedisConfig{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
+	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
 		return usagef("-redis: %w", err)
 	}
 	// The server is made with the admin listener's address, which the demo page's visitors are told.

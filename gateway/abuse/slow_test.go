@@ -12,7 +12,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 	"github.com/carillon-ws/carillon/protocol"
 )

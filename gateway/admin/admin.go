@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -24,7 +25,7 @@ type Config struct {
 
 	Server      func() server.Stats
 	Feeder      func() fanout.FeederStats
-	Redis       func() fanout.RedisStats
+	Redis       func() redis.Stats
 	Publish     func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
 	Kick        func(context.Context, server.Kick) (ended int, err error)
 	Connections func(context.Context, server.ConnectionQuery) (server.ConnectionList, error)

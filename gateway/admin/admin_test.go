@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -26,7 +27,7 @@ func testConfig() Config {
 		},
 		Server:  func() server.Stats { return server.Stats{Loops: make([]server.LoopStats, 2)} },
 		Feeder:  func() fanout.FeederStats { return fanout.FeederStats{} },
-		Redis:   func() fanout.RedisStats { return fanout.RedisStats{Up: true} },
+		Redis:   func() redis.Stats { return redis.Stats{Up: true} },
 		Publish: func(context.Context, string, string) (int64, error) { return 1, nil },
 		Kick:    func(context.Context, server.Kick) (int, error) { return 1, nil },
 		Connections: func(context.Context, server.ConnectionQuery) (server.ConnectionList, error) {

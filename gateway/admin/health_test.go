@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -93,7 +93,7 @@ func TestInfoSeenFrom(t *testing.T) {
 func TestStats(t *testing.T) {
 	t.Parallel()
 	cfg := busy()
-	cfg.Redis = func() fanout.RedisStats { return fanout.RedisStats{} }
+	cfg.Redis = func() redis.Stats { return redis.Stats{} }
 	_, url := start(t, cfg)
 	var got numbers
 	if err := json.Unmarshal([]byte(do(t, "GET", url+"/stats", "").body), &got); err != nil {

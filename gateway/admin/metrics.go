@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -19,7 +20,7 @@ import (
 type snapshot struct {
 	server server.Stats
 	feeder fanout.FeederStats
-	redis  fanout.RedisStats
+	redis  redis.Stats
 	at     time.Time
 
 	embedded   bool

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -49,8 +50,8 @@ func busy() Config {
 	}
 	cfg.Info.RedisEmbedded = true
 	cfg.LogDropped = func() uint64 { return 9 }
-	cfg.Redis = func() fanout.RedisStats {
-		return fanout.RedisStats{Messages: 70, Bytes: 7000, Reconnects: 2, Up: true}
+	cfg.Redis = func() redis.Stats {
+		return redis.Stats{Messages: 70, Bytes: 7000, Reconnects: 2, Up: true}
 	}
 	return cfg
 }
@@ -172,7 +173,7 @@ func TestNativeHistograms(t *testing.T) {
 func TestRedisDownSeconds(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
-	cfg.Redis = func() fanout.RedisStats { return fanout.RedisStats{LostAt: time.Now().Add(-time.Hour)} }
+	cfg.Redis = func() redis.Stats { return redis.Stats{LostAt: time.Now().Add(-time.Hour)} }
 	_, url := start(t, cfg)
 	m := regexp.MustCompile(`(?m)^redis_down_seconds (\S+)$`).FindStringSubmatch(do(t, "GET", url+"/metrics", "").body)
 	if m == nil {

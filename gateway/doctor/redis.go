@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis"
 )
 
 const (
@@ -33,7 +33,7 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	if rawURL == "" {
 		return []Result{reach.skipped("not asked: -redis URL")}
 	}
-	opt, name, err := fanout.ParseRedisURL(rawURL)
+	opt, name, err := redis.ParseURL(rawURL)
 	if err != nil {
 		reach.Value = err.Error()
 		return []Result{reach.worse(Fail, "gateway doctor -redis redis://HOST:6379")}
@@ -41,7 +41,7 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	opt.DialTimeout, opt.ReadTimeout, opt.MaxRetries = redisPatient, redisPatient, -1
 	opt.Protocol = 2
 	opt.DisableIdentity = true
-	c := redis.NewClient(opt)
+	c := goredis.NewClient(opt)
 	defer c.Close() //nolint:errcheck // every command was answered, or its error is in the results
 	if err := c.Ping(ctx).Err(); err != nil {
 		reach.Value = fmt.Sprintf("%s: %v", name, err)
@@ -59,7 +59,7 @@ func redisCLI(name string) string {
 	return "redis-cli -u " + name
 }
 
-func version(ctx context.Context, c *redis.Client, r Result, name string) Result {
+func version(ctx context.Context, c *goredis.Client, r Result, name string) Result {
 	info, err := c.Info(ctx).Result() // of all: before 7.0 it takes one section at most
 	if err != nil {
 		return r.skipped(name + " answers, but not INFO: " + err.Error())
@@ -86,7 +86,7 @@ func version(ctx context.Context, c *redis.Client, r Result, name string) Result
 	}
 }
 
-func roundTrip(ctx context.Context, c *redis.Client, name string) Result {
+func roundTrip(ctx context.Context, c *goredis.Client, name string) Result {
 	r := Result{
 		Check: "Redis round trip", Status: OK, Needed: "at most 5ms",
 		Why: "each notification comes from there; farther away the link also fails more often", Source: "arithmetic: half of it is added to every latency",
@@ -109,7 +109,7 @@ func roundTrip(ctx context.Context, c *redis.Client, name string) Result {
 }
 
 // pubsubBuffer judges how much Redis keeps for a gateway that reads too slowly before it cuts it off.
-func pubsubBuffer(ctx context.Context, c *redis.Client, name string) Result {
+func pubsubBuffer(ctx context.Context, c *goredis.Client, name string) Result {
 	r := Result{
 		Check: "Redis pubsub buffer", Status: OK, Needed: "at least 32 MiB, 8 MiB for 60 s, and a limit",
 		Why: "beyond it Redis cuts the gateway off, and every client is told of a gap; without a limit a gateway that hangs takes Redis's memory", Source: "redis.io/docs, client output buffer limits (its defaults)",

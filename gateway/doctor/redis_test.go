@@ -6,7 +6,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2/server"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 func TestCheckRedis(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 // files is the gateway's open-file limit: low, so that it can be met with few clients.

@@ -13,7 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 // clients is how many go through a proxy: its process has two files for each, and 20,000 at most on small machines.

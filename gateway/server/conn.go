@@ -90,44 +90,23 @@ func (c *conn) less() {
 	}
 }
 
-// connChunk is how many records the arena grows by.
-const connChunk = 512
-
 // arena holds a loop's connections. Slot 0 is never given out: it means none.
 type arena struct {
-	chunks []*[connChunk]conn
-	free   []uint32
-	used   uint32
+	records fanout.Slab[conn]
+	used    uint32 // the highest slot given out so far; up to it there is a record for each
 }
 
-func (a *arena) at(slot uint32) *conn {
-	slot--
-	return &a.chunks[slot/connChunk][slot%connChunk]
-}
+func (a *arena) at(slot uint32) *conn { return a.records.At(slot) }
 
 // take returns a free record, its slot set.
 func (a *arena) take() *conn {
-	if n := len(a.free); n > 0 {
-		slot := a.free[n-1]
-		a.free = a.free[:n-1]
-		c := a.at(slot)
-		c.slot = slot
-		return c
-	}
-	if int(a.used) == len(a.chunks)*connChunk {
-		a.chunks = append(a.chunks, new([connChunk]conn))
-	}
-	a.used++
-	c := a.at(a.used)
-	c.slot = a.used
+	slot, c := a.records.Take()
+	a.used = max(a.used, slot)
+	c.slot = slot
 	return c
 }
 
-func (a *arena) put(c *conn) {
-	slot := c.slot
-	*c = conn{}
-	a.free = append(a.free, slot)
-}
+func (a *arena) put(c *conn) { a.records.Put(c.slot) }
 
 // bitset marks slots. It is read on the way of every delivery instead of the records themselves.
 type bitset []uint64

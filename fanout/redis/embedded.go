@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"errors"
@@ -14,10 +14,10 @@ import (
 // DefaultEmbeddedAddr is where an embedded Redis listens if the port is free: where redis-cli looks for one.
 const DefaultEmbeddedAddr = "127.0.0.1:6379"
 
-// EmbeddedRedis is a Redis inside this process (miniredis), for a first run and for tests. It takes plain
+// Embedded is a Redis inside this process (miniredis), for a first run and for tests. It takes plain
 // publishers, redis-cli for one, but keeps everything in memory, has no password, and serves one command at a time: a
 // subscriber that stops reading stops it. Its methods are safe to call from any goroutine.
-type EmbeddedRedis struct {
+type Embedded struct {
 	mini *miniredis.Miniredis
 	addr string
 
@@ -33,9 +33,9 @@ var ErrPaused = errors.New("the embedded redis is paused already")
 // resumeRetry is how soon a port is tried again that somebody took during a pause.
 const resumeRetry = 100 * time.Millisecond
 
-// StartEmbeddedRedis starts one on addr, host:port with a loopback address; empty means [DefaultEmbeddedAddr]. If the
+// StartEmbedded starts one on addr, host:port with a loopback address; empty means [DefaultEmbeddedAddr]. If the
 // port is taken it listens on a free one instead: see Addr. Its goroutines end with Close.
-func StartEmbeddedRedis(addr string) (*EmbeddedRedis, error) {
+func StartEmbedded(addr string) (*Embedded, error) {
 	if addr == "" {
 		addr = DefaultEmbeddedAddr
 	}
@@ -55,18 +55,18 @@ func StartEmbeddedRedis(addr string) (*EmbeddedRedis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded redis on %s: %w", addr, err)
 	}
-	return &EmbeddedRedis{mini: mini, addr: mini.Addr()}, nil
+	return &Embedded{mini: mini, addr: mini.Addr()}, nil
 }
 
 // Addr is the address it listens on, host:port.
-func (e *EmbeddedRedis) Addr() string { return e.addr }
+func (e *Embedded) Addr() string { return e.addr }
 
-// URL is the address as [RedisConfig] takes it.
-func (e *EmbeddedRedis) URL() string { return "redis://" + e.addr }
+// URL is the address as [Config] takes it.
+func (e *Embedded) URL() string { return "redis://" + e.addr }
 
 // Pause cuts its connections and refuses new ones for d, to show what an outage does. Then it is back at the same
 // address, with its keys; subscribers have to come back by themselves.
-func (e *EmbeddedRedis) Pause(d time.Duration) error {
+func (e *Embedded) Pause(d time.Duration) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed || e.resume != nil {
@@ -77,7 +77,7 @@ func (e *EmbeddedRedis) Pause(d time.Duration) error {
 	return nil
 }
 
-func (e *EmbeddedRedis) endPause() {
+func (e *Embedded) endPause() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
@@ -91,7 +91,7 @@ func (e *EmbeddedRedis) endPause() {
 }
 
 // Close closes its connections and returns when its goroutines are gone.
-func (e *EmbeddedRedis) Close() {
+func (e *Embedded) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true

@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
+func TestEmbeddedTakesTheAddress(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.77:0") // where no other test takes the port meanwhile
 	if err != nil {
@@ -18,7 +18,7 @@ func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	e, err := StartEmbeddedRedis(addr)
+	e, err := StartEmbedded(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,14 +28,14 @@ func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
 	}
 }
 
-func TestEmbeddedRedisMovesOffATakenPort(t *testing.T) {
+func TestEmbeddedMovesOffATakenPort(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ignore(l.Close)
-	e, err := StartEmbeddedRedis(l.Addr().String())
+	e, err := StartEmbedded(l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestEmbeddedRedisMovesOffATakenPort(t *testing.T) {
 		t.Errorf("Addr = %s, %v, want another port of 127.0.0.1", e.Addr(), err)
 	}
 
-	rs := runRedis(t, RedisConfig{URL: e.URL()})
+	rs := runRedis(t, Config{URL: e.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "hi")
@@ -53,9 +53,9 @@ func TestEmbeddedRedisMovesOffATakenPort(t *testing.T) {
 }
 
 // Without ClockTTL a miniredis never lets a key expire.
-func TestEmbeddedRedisExpiresKeys(t *testing.T) {
+func TestEmbeddedExpiresKeys(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	e, err := StartEmbedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +67,9 @@ func TestEmbeddedRedisExpiresKeys(t *testing.T) {
 	eventually(t, "the key expires", func() bool { return client.Exists(t.Context(), "k").Val() == 0 })
 }
 
-func TestEmbeddedRedisPauses(t *testing.T) {
+func TestEmbeddedPauses(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	e, err := StartEmbedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestEmbeddedRedisPauses(t *testing.T) {
 	if err := client.Set(t.Context(), "kept", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	rs := runRedis(t, RedisConfig{URL: e.URL()})
+	rs := runRedis(t, Config{URL: e.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 
@@ -102,9 +102,9 @@ func TestEmbeddedRedisPauses(t *testing.T) {
 	}
 }
 
-func TestEmbeddedRedisClosesDuringAPause(t *testing.T) {
+func TestEmbeddedClosesDuringAPause(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	e, err := StartEmbedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestEmbeddedRedisClosesDuringAPause(t *testing.T) {
 	}
 }
 
-func TestEmbeddedRedisRefuses(t *testing.T) {
+func TestEmbeddedRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ addr, want string }{
 		{"0.0.0.0:6379", "loopback only"},
@@ -131,12 +131,12 @@ func TestEmbeddedRedisRefuses(t *testing.T) {
 		{"127.0.0.1", "missing port"},
 		{"127.0.0.1:99999", "invalid port"},
 	} {
-		e, err := StartEmbeddedRedis(tt.addr)
+		e, err := StartEmbedded(tt.addr)
 		if err == nil {
 			e.Close()
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("StartEmbeddedRedis(%q) = %v, want an error with %q", tt.addr, err, tt.want)
+			t.Errorf("StartEmbedded(%q) = %v, want an error with %q", tt.addr, err, tt.want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // link is one try at a subscription, and the subscription that came of it: one PubSub over one socket. It belongs to
@@ -17,8 +17,8 @@ import (
 // go-redis heals by itself: when a read fails, PubSub dials and subscribes again inside the failing call, and nobody
 // is told. Here a link is used up with its socket, so that Run sees every loss.
 type link struct {
-	client  *redis.Client
-	sub     *redis.PubSub
+	client  *goredis.Client
+	sub     *goredis.PubSub
 	wire    *wire       // nil until dialled
 	unwatch func() bool // ends the watch over Run's ctx
 	opened  time.Time   // when Redis confirmed the subscription
@@ -26,7 +26,7 @@ type link struct {
 }
 
 // open dials, subscribes and waits for Redis to confirm it.
-func (r *RedisSource) open(ctx context.Context) (*link, error) {
+func (r *Source) open(ctx context.Context) (*link, error) {
 	lk := &link{}
 	opt := *r.link
 	opt.Dialer = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
@@ -42,12 +42,16 @@ func (r *RedisSource) open(ctx context.Context) (*link, error) {
 		lk.unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 		return lk.wire, nil
 	}
-	lk.client = redis.NewClient(&opt)
+	lk.client = goredis.NewClient(&opt)
 	lk.sub = lk.client.Subscribe(ctx) // to nothing yet; client.PSubscribe would drop the error
 	if err := lk.subscribe(ctx, r.cfg.Pattern, r.cfg.ReplyTimeout); err != nil {
+		if lk.wire != nil { // it was connected: something else is wrong with that address
+			r.addrs.blame(lk.wire.RemoteAddr().String())
+		}
 		lk.close()
 		return nil, err
 	}
+	r.addrs.clear(lk.wire.RemoteAddr().String())
 	lk.opened = time.Now()
 	lk.wire.ping = func() error { return lk.sub.Ping(ctx) }
 	return lk, nil
@@ -61,7 +65,7 @@ func (lk *link) subscribe(ctx context.Context, pattern string, timeout time.Dura
 	if err != nil {
 		return fmt.Errorf("psubscribe %s: %w", pattern, err)
 	}
-	if s, ok := reply.(*redis.Subscription); !ok || s.Kind != "psubscribe" {
+	if s, ok := reply.(*goredis.Subscription); !ok || s.Kind != "psubscribe" {
 		return fmt.Errorf("psubscribe %s: answered with %v", pattern, reply)
 	}
 	return nil

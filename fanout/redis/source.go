@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"context"
@@ -11,11 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
-// Defaults of [RedisConfig]. Together they keep two promises: a dead link is noticed within 3 s
+// Defaults of [Config]. Together they keep two promises: a dead link is noticed within 3 s
 // (silentReads x defaultQuiet = 2.5 s), and a Redis that answers again is asked within 1 s (defaultMaxRetry, or the
 // end of a try that nobody answered).
 const (
@@ -44,10 +46,10 @@ var (
 	errStopped      = errors.New("not running")
 )
 
-// RedisConfig says which Redis to hear and how patiently. URL and Pattern are required; durations that are not
+// Config says which Redis to hear and how patiently. URL and Pattern are required; durations that are not
 // positive take the default named beside them.
-type RedisConfig struct {
-	URL     string       // redis://, rediss:// or unix://, as redis.ParseURL reads it; the database number has no effect on Pub/Sub
+type Config struct {
+	URL     string       // redis://, rediss:// or unix://, as go-redis reads it; the database number has no effect on Pub/Sub
 	Pattern string       // of PSUBSCRIBE: notifications:*
 	Log     *slog.Logger // nil: slog.Default()
 
@@ -58,8 +60,8 @@ type RedisConfig struct {
 	MaxRetry     time.Duration // longest wait before any try: 1 s
 }
 
-// RedisStats is a snapshot of a [RedisSource].
-type RedisStats struct {
+// Stats is a snapshot of a [Source].
+type Stats struct {
 	Messages   uint64    // publications handed to the sink
 	Bytes      uint64    // bytes of their payloads
 	Unexpected uint64    // replies that are nothing a subscriber is sent; skipped
@@ -69,16 +71,17 @@ type RedisStats struct {
 	LastError  string    // why it is down, without the password; empty while Up
 }
 
-// RedisSource hears publications from one Redis by pattern subscription, and publishes to it. Run belongs to one
+// Source hears publications from one Redis by pattern subscription, and publishes to it. Run belongs to one
 // goroutine; Publish, Stats and String are safe to call from any goroutine.
-type RedisSource struct {
+type Source struct {
 	// Fixed at creation.
-	cfg     RedisConfig
-	name    string         // the URL without user, password and query
-	secret  string         // the password, to be kept out of texts
-	link    *redis.Options // for the subscription; each link adds its Dialer
-	publish *redis.Client  // a pool of its own: a subscribed RESP2 connection cannot PUBLISH
-	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	cfg     Config
+	name    string           // the URL without user, password and query
+	secret  string           // the password, to be kept out of texts
+	link    *goredis.Options // for the subscription; each link adds its Dialer
+	publish *goredis.Client  // a pool of its own: a subscribed RESP2 connection cannot PUBLISH
+	addrs   *addresses
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error) // addrs.dial; a test's own
 
 	// Atomic. Written by Run only.
 	messages, bytes, unexpected, reconnects atomic.Uint64
@@ -92,13 +95,13 @@ type linkState struct {
 	reason string
 }
 
-// NewRedisSource reads cfg. It does not connect: a Redis that is absent is Run's to wait for. Errors name the URL
+// NewSource reads cfg. It does not connect: a Redis that is absent is Run's to wait for. Errors name the URL
 // without its password.
-func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
+func NewSource(cfg Config) (*Source, error) {
 	if cfg.Pattern == "" {
 		return nil, errors.New("redis source: no pattern")
 	}
-	opt, name, err := ParseRedisURL(cfg.URL)
+	opt, name, err := ParseURL(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -111,12 +114,12 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 	cfg.MinRetry = positive(cfg.MinRetry, defaultMinRetry)
 	cfg.MaxRetry = max(positive(cfg.MaxRetry, defaultMaxRetry), cfg.MinRetry)
 
-	r := &RedisSource{cfg: cfg, name: name, secret: opt.Password}
-	dialer := net.Dialer{Timeout: cfg.DialTimeout}
-	r.dial = dialer.DialContext
-	if opt.TLSConfig != nil {
-		r.dial = (&tls.Dialer{NetDialer: &dialer, Config: opt.TLSConfig}).DialContext
+	r := &Source{cfg: cfg, name: name, secret: opt.Password}
+	r.addrs = &addresses{timeout: cfg.DialTimeout, dialer: &net.Dialer{}}
+	if opt.TLSConfig != nil { // which names the server, as the certificate does
+		r.addrs.dialer = &tls.Dialer{Config: opt.TLSConfig}
 	}
+	r.dial = r.addrs.dial
 	r.state.Store(&linkState{reason: errStopped.Error()})
 
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) { return r.dial(ctx, network, addr) }
@@ -131,7 +134,7 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 	opt.ContextTimeoutEnabled = true
 	opt.PipelinePoolSize = -1
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	r.publish = redis.NewClient(opt)
+	r.publish = goredis.NewClient(opt)
 
 	link := *opt
 	link.PoolSize, link.MinIdleConns = 1, 0
@@ -141,12 +144,12 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 }
 
 // String is the URL without user, password and query. Safe to call from any goroutine.
-func (r *RedisSource) String() string { return r.name }
+func (r *Source) String() string { return r.name }
 
 // Stats returns a snapshot. Safe to call from any goroutine.
-func (r *RedisSource) Stats() RedisStats {
+func (r *Source) Stats() Stats {
 	st := r.state.Load()
-	return RedisStats{
+	return Stats{
 		Messages:   r.messages.Load(),
 		Bytes:      r.bytes.Load(),
 		Unexpected: r.unexpected.Load(),
@@ -160,7 +163,7 @@ func (r *RedisSource) Stats() RedisStats {
 // Publish publishes data to channel, a full Redis channel name, and returns how many subscriptions Redis delivered it
 // to. It is tried once and takes at most DialTimeout + ReplyTimeout; after an error it is unknown whether Redis has
 // delivered it. Safe to call from any goroutine.
-func (r *RedisSource) Publish(ctx context.Context, channel, data string) (receivers int64, err error) {
+func (r *Source) Publish(ctx context.Context, channel, data string) (receivers int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout+r.cfg.ReplyTimeout)
 	defer cancel()
 	receivers, err = r.publish.Publish(ctx, channel, data).Result()
@@ -171,7 +174,7 @@ func (r *RedisSource) Publish(ctx context.Context, channel, data string) (receiv
 }
 
 // Close closes the connections of Publish. It does not end Run, whose ctx does.
-func (r *RedisSource) Close() error {
+func (r *Source) Close() error {
 	if err := r.publish.Close(); err != nil {
 		return fmt.Errorf("close redis %s: %w", r.name, err)
 	}
@@ -180,9 +183,10 @@ func (r *RedisSource) Close() error {
 
 // Run keeps one subscription alive until ctx ends, and then returns nil within a moment. A link that fails, or that
 // was never there, is tried again for ever, with waits that double from MinRetry to MaxRetry, half of each random.
+// If the name in URL stands for several addresses, the try after one that failed begins with another address.
 // Every subscription begins with Lost, the first one too. Everything, dialling too, happens on the calling goroutine; one
 // outage is one line in the log when it begins and one when it ends.
-func (r *RedisSource) Run(ctx context.Context, sink Sink) error {
+func (r *Source) Run(ctx context.Context, sink fanout.Sink) error {
 	defer func() { r.state.Store(&linkState{lostAt: time.Now(), reason: errStopped.Error()}) }()
 	wait := backoff{low: r.cfg.MinRetry, high: r.cfg.MaxRetry}
 	out := outage{since: time.Now()}
@@ -224,8 +228,8 @@ type outage struct {
 
 // failed notes that the link was lost or a try came to nothing. It logs the first reason of an outage, and the first
 // refusal if another reason came before: Redis is back, and only a change of configuration will help.
-func (r *RedisSource) failed(out *outage, err error) {
-	_, refused := errors.AsType[redis.Error](err)
+func (r *Source) failed(out *outage, err error) {
+	_, refused := errors.AsType[goredis.Error](err)
 	err = r.scrub(err)
 	r.state.Store(&linkState{lostAt: out.since, reason: err.Error()})
 	switch {
@@ -240,7 +244,7 @@ func (r *RedisSource) failed(out *outage, err error) {
 
 // healed notes that Redis has confirmed the subscription, and tells sink that something may have been missed: before
 // the first one by whoever subscribed to a gateway that did not hear Redis yet.
-func (r *RedisSource) healed(out *outage, sink Sink) {
+func (r *Source) healed(out *outage, sink fanout.Sink) {
 	sink.Lost()
 	if out.after {
 		r.reconnects.Add(1)
@@ -251,8 +255,9 @@ func (r *RedisSource) healed(out *outage, sink Sink) {
 }
 
 // hear hands on what comes over lk until the link is lost, and says why it was.
-func (r *RedisSource) hear(ctx context.Context, lk *link, sink Sink) error {
+func (r *Source) hear(ctx context.Context, lk *link, sink fanout.Sink) error {
 	lk.wire.idle = sink.Flush
+	defer sink.Flush() // a link may end between two reads, and the next one is not there yet
 	said := false
 	for {
 		reply, err := lk.receive(ctx, ownDeadlines)
@@ -260,18 +265,18 @@ func (r *RedisSource) hear(ctx context.Context, lk *link, sink Sink) error {
 			return err
 		}
 		switch reply := reply.(type) {
-		case *redis.Message:
+		case *goredis.Message:
 			if reply.Pattern == r.cfg.Pattern {
 				r.messages.Add(1)
 				r.bytes.Add(uint64(len(reply.Payload)))
 				sink.Publish(reply.Channel, reply.Payload)
 				continue
 			}
-		case *redis.Subscription:
+		case *goredis.Subscription:
 			if reply.Kind == "punsubscribe" {
 				return errUnsubscribed
 			}
-		case *redis.Pong: // its bytes have done their work
+		case *goredis.Pong: // its bytes have done their work
 			continue
 		}
 		// Read to its end and not for us, whatever it is: the stream is in step.

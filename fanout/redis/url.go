@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // scrub takes the password out of an error's text: servers that do not know AUTH or HELLO send back its arguments.
-func (r *RedisSource) scrub(err error) error {
+func (r *Source) scrub(err error) error {
 	if r.secret == "" || !strings.Contains(err.Error(), r.secret) {
 		return err
 	}
 	return errors.New(strings.ReplaceAll(err.Error(), r.secret, "***"))
 }
 
-// ParseRedisURL returns the options that raw stands for, and raw without user, password and query, for logs. Its
-// errors say no more of raw than that: url.Parse and redis.ParseURL quote what they choke on, which is a piece of the
+// ParseURL returns the options that raw stands for, and raw without user, password and query, for logs. Its
+// errors say no more of raw than that: url.Parse and go-redis quote what they choke on, which is a piece of the
 // password when it contains a character that should have been percent-encoded. From then on go-redis's own lines are
 // at level debug, in the log of the process.
-func ParseRedisURL(raw string) (*redis.Options, string, error) {
+func ParseURL(raw string) (*goredis.Options, string, error) {
 	quietGoRedis()
 	if raw == "" {
 		return nil, "", errors.New("redis URL: empty")
@@ -45,7 +45,7 @@ func ParseRedisURL(raw string) (*redis.Options, string, error) {
 		user = "***@"
 	}
 	name := u.Scheme + "://" + user + u.Host + u.Path
-	opt, err := redis.ParseURL(raw)
+	opt, err := goredis.ParseURL(raw)
 	if err != nil {
 		return nil, "", fmt.Errorf("redis URL %s: %w; want redis://, rediss:// or unix://", name, err)
 	}
@@ -78,4 +78,4 @@ func (goRedisLog) Printf(ctx context.Context, format string, v ...any) {
 }
 
 // quietGoRedis sets go-redis's logger, of which a process has one.
-var quietGoRedis = sync.OnceFunc(func() { redis.SetLogger(goRedisLog{}) })
+var quietGoRedis = sync.OnceFunc(func() { goredis.SetLogger(goRedisLog{}) })

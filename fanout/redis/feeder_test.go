@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"context"
@@ -8,16 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
-// counting is a Loop that only counts.
+// counting is a [fanout.Loop] that only counts.
 type counting struct{ posts, wakes atomic.Uint64 }
 
-func (c *counting) Post(Item) { c.posts.Add(1) }
-func (c *counting) Wake()     { c.wakes.Add(1) }
+func (c *counting) Post(fanout.Item) { c.posts.Add(1) }
+func (c *counting) Wake()            { c.wakes.Add(1) }
 
 // BenchmarkFeederFromRedis tells how many publications a second one feeder takes from a real Redis: with nobody
 // subscribed, and with a subscriber of each of 1,000 channels. Redis and the publisher share the machine, so the
@@ -26,7 +27,7 @@ func BenchmarkFeederFromRedis(b *testing.B) {
 	for name, heard := range map[string]bool{"unheard": false, "heard": true} {
 		b.Run(name, func(b *testing.B) {
 			server := redistest.Start(b)
-			interest := NewInterest()
+			interest := fanout.NewInterest()
 			names := make([]string, 1000)
 			for i := range names {
 				names[i] = fmt.Sprint("user:", i)
@@ -35,8 +36,8 @@ func BenchmarkFeederFromRedis(b *testing.B) {
 				}
 			}
 			loop := &counting{}
-			feeder := NewFeeder(interest, []Loop{loop})
-			source, err := NewRedisSource(RedisConfig{URL: server.URL(), Pattern: "notifications:*"})
+			feeder := fanout.NewFeeder(interest, []fanout.Loop{loop})
+			source, err := NewSource(Config{URL: server.URL(), Pattern: "notifications:*"})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -52,7 +53,7 @@ func BenchmarkFeederFromRedis(b *testing.B) {
 			}()
 			until(b, func() bool { return source.Stats().Up })
 
-			client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+			client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
 			defer client.Close() //nolint:errcheck // every command was answered
 			payload := strings.Repeat("x", 128)
 			sent := uint64(0)

@@ -1,4 +1,4 @@
-package fanout
+package redis
 
 import (
 	"bufio"
@@ -25,15 +25,15 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
+	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 // patience is how long a test waits for what should come at once; the machine is shared.
 const patience = 15 * time.Second
 
-// heard is one call of a Sink.
+// heard is one call of a [fanout.Sink].
 type heard struct {
 	channel, payload string
 	lost             bool
@@ -46,9 +46,9 @@ func (h heard) String() string {
 	return fmt.Sprintf("%.80q on %q", h.payload, h.channel)
 }
 
-// running is a RedisSource whose Run is under way, the Sink of what it hears, and its log.
+// running is a Source whose Run is under way, the Sink of what it hears, and its log.
 type running struct {
-	*RedisSource
+	*Source
 	heard chan heard
 	log   *logTap
 	gate  chan struct{} // Publish waits until it is closed; nil: never waits
@@ -67,19 +67,19 @@ func (rs *running) Lost()  { rs.heard <- heard{lost: true} }
 func (rs *running) Flush() {}
 
 // runRedis runs a source of notifications:* until the test ends.
-func runRedis(t *testing.T, cfg RedisConfig, opts ...func(*running)) *running {
+func runRedis(t *testing.T, cfg Config, opts ...func(*running)) *running {
 	t.Helper()
 	log := newLogTap()
 	cfg.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if cfg.Pattern == "" {
 		cfg.Pattern = "notifications:*"
 	}
-	src, err := NewRedisSource(cfg)
+	src, err := NewSource(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	rs := &running{RedisSource: src, heard: make(chan heard, 1<<16), log: log, stop: cancel, done: make(chan error, 1)}
+	rs := &running{Source: src, heard: make(chan heard, 1<<16), log: log, stop: cancel, done: make(chan error, 1)}
 	for _, opt := range opts {
 		opt(rs)
 	}
@@ -165,7 +165,7 @@ func (rs *running) wantNothing(t *testing.T) {
 
 func (rs *running) publish(t *testing.T, channel, payload string) {
 	t.Helper()
-	n, err := rs.RedisSource.Publish(t.Context(), channel, payload)
+	n, err := rs.Source.Publish(t.Context(), channel, payload)
 	if err != nil || n != 1 {
 		t.Fatalf("Publish(%q) = %d, %v, want 1 receiver", channel, n, err)
 	}
@@ -219,13 +219,13 @@ func (l *logTap) wait(t *testing.T, msg string) map[string]any {
 	}
 }
 
-func redisClient(t *testing.T, url string) *redis.Client {
+func redisClient(t *testing.T, url string) *goredis.Client {
 	t.Helper()
-	opt, err := redis.ParseURL(url)
+	opt, err := goredis.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := redis.NewClient(opt)
+	client := goredis.NewClient(opt)
 	t.Cleanup(func() { _ = client.Close() })
 	return client
 }
@@ -331,7 +331,7 @@ func dialling(serve func(try int, p peer), refuse func(try int) bool) func(*runn
 }
 
 // It is not parallel because AllocsPerRun counts the whole process.
-func TestRedisAllocationsPerPublication(t *testing.T) {
+func TestAllocationsPerPublication(t *testing.T) {
 	const runs = 1000
 	feed := func(try int, p peer) {
 		if p.subscribe() {
@@ -339,12 +339,12 @@ func TestRedisAllocationsPerPublication(t *testing.T) {
 			p.discard()
 		}
 	}
-	src, err := NewRedisSource(RedisConfig{URL: "redis://peer", Pattern: "notifications:*"})
+	src, err := NewSource(Config{URL: "redis://peer", Pattern: "notifications:*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ignore(src.Close)
-	dialling(feed, nil)(&running{RedisSource: src})
+	dialling(feed, nil)(&running{Source: src})
 	lk, err := src.open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -363,11 +363,11 @@ func TestRedisAllocationsPerPublication(t *testing.T) {
 	t.Logf("%v allocations a publication", allocs)
 }
 
-func TestRedisSilentLinkIsPingedAndLost(t *testing.T) {
+func TestSilentLinkIsPingedAndLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var up time.Time
 		var pings []time.Duration
-		rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(try int, p peer) {
+		rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(try int, p peer) {
 			if !p.subscribe() {
 				return
 			}
@@ -405,9 +405,9 @@ func TestRedisSilentLinkIsPingedAndLost(t *testing.T) {
 
 // A publication that trickles in keeps the link alive although no ping is ever answered, and comes out whole: with
 // go-redis's own read timeout its second half would be read as the next reply.
-func TestRedisAnyByteIsLife(t *testing.T) {
+func TestAnyByteIsLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(_ int, p peer) {
+		rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(_ int, p peer) {
 			if !p.subscribe() {
 				return
 			}
@@ -439,11 +439,11 @@ func TestRedisAnyByteIsLife(t *testing.T) {
 	})
 }
 
-func TestRedisBackoff(t *testing.T) {
+func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const refused = 12
 		var tries []time.Time
-		rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(_ int, p peer) {
+		rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(_ int, p peer) {
 			if p.subscribe() {
 				p.discard()
 			}
@@ -478,10 +478,10 @@ func TestRedisBackoff(t *testing.T) {
 
 // A Redis that takes connections and answers nothing, as one that is stopped: a try ends after a second, and the next
 // one follows at once, so that the second after the return has a try in it.
-func TestRedisSilentHandshake(t *testing.T) {
+func TestSilentHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries []time.Time
-		rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(try int, p peer) {
+		rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(try int, p peer) {
 			if try > 5 && !p.subscribe() {
 				return
 			}
@@ -501,10 +501,10 @@ func TestRedisSilentHandshake(t *testing.T) {
 }
 
 // A link that is cut as soon as it is up is not dialled twenty times a second.
-func TestRedisFlappingKeepsItsPace(t *testing.T) {
+func TestFlappingKeepsItsPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(_ int, p peer) { p.subscribe() }, nil))
+		rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(_ int, p peer) { p.subscribe() }, nil))
 		for range 20 {
 			rs.wantLost(t)
 		}
@@ -515,7 +515,7 @@ func TestRedisFlappingKeepsItsPace(t *testing.T) {
 	})
 }
 
-func TestRedisRunEndsAtOnce(t *testing.T) {
+func TestRunEndsAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		serve  func(try int, p peer)
@@ -527,7 +527,7 @@ func TestRedisRunEndsAtOnce(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(tt.serve, tt.refuse))
+				rs := runRedis(t, Config{URL: "redis://peer"}, dialling(tt.serve, tt.refuse))
 				<-time.After(10*time.Second + 7*time.Millisecond)
 				synctest.Wait()
 				if d := rs.end(t); d != 0 {
@@ -539,7 +539,7 @@ func TestRedisRunEndsAtOnce(t *testing.T) {
 }
 
 // Replies that no Redis should send are skipped if they can be read to their end, and cost the link otherwise.
-func TestRedisOddReplies(t *testing.T) {
+func TestOddReplies(t *testing.T) {
 	const cut = "end of the stream in a reply"
 	for _, tt := range []struct {
 		name, reply string
@@ -570,7 +570,7 @@ func TestRedisOddReplies(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rs := runRedis(t, RedisConfig{URL: "redis://peer"}, dialling(func(try int, p peer) {
+				rs := runRedis(t, Config{URL: "redis://peer"}, dialling(func(try int, p peer) {
 					if !p.subscribe() {
 						return
 					}
@@ -612,7 +612,7 @@ func TestRedisOddReplies(t *testing.T) {
 	}
 }
 
-func TestRedisURLs(t *testing.T) {
+func TestURLs(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ in, name, err string }{
 		{in: "redis://127.0.0.1:6379", name: "redis://127.0.0.1:6379"},
@@ -637,32 +637,32 @@ func TestRedisURLs(t *testing.T) {
 		{in: "redis://:x@y/hunter2@h", err: "redis://***@h: unreadable"},
 		{in: "redis://:hunter2 @h", err: "redis://***@h: unreadable"},
 	} {
-		src, err := NewRedisSource(RedisConfig{URL: tt.in, Pattern: "notifications:*"})
+		src, err := NewSource(Config{URL: tt.in, Pattern: "notifications:*"})
 		switch {
 		case tt.err == "" && err != nil:
-			t.Errorf("NewRedisSource(%q): %v", tt.in, err)
+			t.Errorf("NewSource(%q): %v", tt.in, err)
 		case tt.err == "":
 			if src.String() != tt.name {
-				t.Errorf("NewRedisSource(%q) = %v, want %s", tt.in, src, tt.name)
+				t.Errorf("NewSource(%q) = %v, want %s", tt.in, src, tt.name)
 			}
 			if err := src.Close(); err != nil {
 				t.Error(err)
 			}
 		case err == nil || !strings.Contains(err.Error(), tt.err):
-			t.Errorf("NewRedisSource(%q) = %v, want an error with %q", tt.in, err, tt.err)
+			t.Errorf("NewSource(%q) = %v, want an error with %q", tt.in, err, tt.err)
 		case strings.Contains(err.Error(), "hunter2"):
-			t.Errorf("NewRedisSource(%q): the password is in %q", tt.in, err)
+			t.Errorf("NewSource(%q): the password is in %q", tt.in, err)
 		}
 	}
-	if _, err := NewRedisSource(RedisConfig{URL: "redis://h"}); err == nil {
+	if _, err := NewSource(Config{URL: "redis://h"}); err == nil {
 		t.Error("no error without a pattern")
 	}
 }
 
 // A server that knows no AUTH sends its arguments back.
-func TestRedisPasswordStaysOutOfTexts(t *testing.T) {
+func TestPasswordStaysOutOfTexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rs := runRedis(t, RedisConfig{URL: "redis://:hunter2@peer"}, dialling(func(_ int, p peer) {
+		rs := runRedis(t, Config{URL: "redis://:hunter2@peer"}, dialling(func(_ int, p peer) {
 			for cmd := p.command(); cmd != nil; cmd = p.command() {
 				p.say("-ERR unknown command, with args beginning with: " + strings.Join(cmd, " ") + "\r\n")
 			}
@@ -671,7 +671,7 @@ func TestRedisPasswordStaysOutOfTexts(t *testing.T) {
 		if reason := fmt.Sprint(line["reason"]); !strings.Contains(reason, "auth ***") {
 			t.Errorf("reason = %q, want it without the password", reason)
 		}
-		_, err := rs.RedisSource.Publish(t.Context(), "notifications:a", "x")
+		_, err := rs.Source.Publish(t.Context(), "notifications:a", "x")
 		if err == nil {
 			t.Error("Publish without AUTH = nil")
 		}
@@ -684,31 +684,31 @@ func TestRedisPasswordStaysOutOfTexts(t *testing.T) {
 	})
 }
 
-func TestRedisHears(t *testing.T) {
+func TestHears(t *testing.T) {
 	t.Parallel()
 	mini := miniredis.RunT(t)
-	rs := runRedis(t, RedisConfig{URL: "redis://" + mini.Addr() + "/7"})
+	rs := runRedis(t, Config{URL: "redis://" + mini.Addr() + "/7"})
 	rs.waitUp(t)
 	rs.wantLost(t) // whoever subscribed before has waited in vain
 	rs.publish(t, "notifications:user:42", `{"title":"hi"}`)
 	rs.wantNext(t, "notifications:user:42", `{"title":"hi"}`)
-	n, err := rs.RedisSource.Publish(t.Context(), "elsewhere", "x")
+	n, err := rs.Source.Publish(t.Context(), "elsewhere", "x")
 	if n != 0 || err != nil {
 		t.Errorf("Publish(elsewhere) = %d, %v, want 0 receivers", n, err)
 	}
 	rs.publish(t, "notifications:", "four")
 	rs.wantNext(t, "notifications:", "four")
 	rs.wantNothing(t)
-	if st := rs.Stats(); st != (RedisStats{Messages: 2, Bytes: 18, Up: true}) {
+	if st := rs.Stats(); st != (Stats{Messages: 2, Bytes: 18, Up: true}) {
 		t.Errorf("Stats = %+v", st)
 	}
 }
 
-func TestRedisWrongPassword(t *testing.T) {
+func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	mini := miniredis.RunT(t)
 	mini.RequireAuth("right-hunter2")
-	rs := runRedis(t, RedisConfig{URL: "redis://:wrong-hunter2@" + mini.Addr(), MaxRetry: 20 * time.Millisecond, MinRetry: 5 * time.Millisecond})
+	rs := runRedis(t, Config{URL: "redis://:wrong-hunter2@" + mini.Addr(), MaxRetry: 20 * time.Millisecond, MinRetry: 5 * time.Millisecond})
 	line := rs.log.wait(t, "redis link down, trying again")
 	if reason := fmt.Sprint(line["reason"]); !strings.Contains(reason, "WRONGPASS") {
 		t.Errorf("reason = %q, want WRONGPASS", reason)
@@ -724,7 +724,7 @@ func TestRedisWrongPassword(t *testing.T) {
 	rs.wantNothing(t)
 }
 
-func TestRedisOverTLS(t *testing.T) {
+func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	mini := miniredis.NewMiniRedis()
 	if err := mini.StartTLS(&tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, MinVersion: tls.VersionTLS12}); err != nil {
@@ -732,13 +732,13 @@ func TestRedisOverTLS(t *testing.T) {
 	}
 	t.Cleanup(mini.Close)
 
-	rs := runRedis(t, RedisConfig{URL: "rediss://" + mini.Addr() + "?skip_verify=true"})
+	rs := runRedis(t, Config{URL: "rediss://" + mini.Addr() + "?skip_verify=true"})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "over TLS")
 	rs.wantNext(t, "notifications:a", "over TLS")
 
-	distrustful := runRedis(t, RedisConfig{URL: "rediss://" + mini.Addr()})
+	distrustful := runRedis(t, Config{URL: "rediss://" + mini.Addr()})
 	line := distrustful.log.wait(t, "redis link down, trying again")
 	if reason := fmt.Sprint(line["reason"]); !strings.Contains(reason, "x509") {
 		t.Errorf("reason = %q, want one of x509", reason)
@@ -759,10 +759,10 @@ func selfSigned(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
 }
 
-func TestRedisPayloads(t *testing.T) {
+func TestPayloads(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	for _, payload := range []string{
@@ -777,25 +777,25 @@ func TestRedisPayloads(t *testing.T) {
 	}
 }
 
-func TestRedisUnixSocket(t *testing.T) {
+func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: "unix://" + server.Socket()})
+	rs := runRedis(t, Config{URL: "unix://" + server.Socket()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	rs.publish(t, "notifications:a", "by file")
 	rs.wantNext(t, "notifications:a", "by file")
 }
 
-func TestRedisAbsentAtStart(t *testing.T) {
+func TestAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Reserve(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitDown(t)
 	if st := rs.Stats(); st.Up || !strings.Contains(st.LastError, "refused") || st.LostAt.IsZero() {
 		t.Errorf("Stats = %+v", st)
 	}
-	if _, err := rs.RedisSource.Publish(t.Context(), "notifications:a", "x"); err == nil {
+	if _, err := rs.Source.Publish(t.Context(), "notifications:a", "x"); err == nil {
 		t.Error("Publish without a Redis = nil")
 	}
 	server.Restart()
@@ -808,10 +808,10 @@ func TestRedisAbsentAtStart(t *testing.T) {
 }
 
 // A client that is killed is back before a person could look, and says that it was away.
-func TestRedisClientKilled(t *testing.T) {
+func TestClientKilled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	client := redisClient(t, server.URL())
@@ -835,10 +835,10 @@ func TestRedisClientKilled(t *testing.T) {
 	}
 }
 
-func TestRedisKilledAndBack(t *testing.T) {
+func TestKilledAndBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	for range 2 {
@@ -857,10 +857,10 @@ func TestRedisKilledAndBack(t *testing.T) {
 }
 
 // Stopped, Redis looks alive to the kernel: connections open, bytes are taken.
-func TestRedisStopped(t *testing.T) {
+func TestStopped(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	client := redisClient(t, server.URL())
@@ -870,7 +870,7 @@ func TestRedisStopped(t *testing.T) {
 	wantWithin(t, "SIGSTOP noticed", began, 3*time.Second)
 
 	began = time.Now()
-	if _, err := rs.RedisSource.Publish(t.Context(), "notifications:a", "x"); err == nil {
+	if _, err := rs.Source.Publish(t.Context(), "notifications:a", "x"); err == nil {
 		t.Error("Publish to a stopped Redis = nil")
 	}
 	wantWithin(t, "Publish given up", began, 2500*time.Millisecond)
@@ -886,7 +886,7 @@ func TestRedisStopped(t *testing.T) {
 	}
 }
 
-func TestRedisBehindFailingNetwork(t *testing.T) {
+func TestBehindFailingNetwork(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
@@ -902,7 +902,7 @@ func TestRedisBehindFailingNetwork(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			proxy := redistest.NewProxy(t, server.Addr())
-			rs := runRedis(t, RedisConfig{URL: proxy.URL()})
+			rs := runRedis(t, Config{URL: proxy.URL()})
 			rs.waitUp(t)
 			rs.wantLost(t)
 			client := redisClient(t, server.URL())
@@ -933,11 +933,11 @@ func TestRedisBehindFailingNetwork(t *testing.T) {
 }
 
 // The feeder never blocks; if it did, Redis would cut the link, and that must be told too.
-func TestRedisCutAsSlow(t *testing.T) {
+func TestCutAsSlow(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--client-output-buffer-limit", "pubsub", "256kb", "0", "0")
 	gate := make(chan struct{})
-	rs := runRedis(t, RedisConfig{URL: server.URL()}, func(rs *running) { rs.gate = gate })
+	rs := runRedis(t, Config{URL: server.URL()}, func(rs *running) { rs.gate = gate })
 	rs.waitUp(t)
 	rs.wantLost(t)
 	client := redisClient(t, server.URL())
@@ -963,16 +963,16 @@ func TestRedisCutAsSlow(t *testing.T) {
 }
 
 // While publications keep the link busy nothing is pinged to death, and order holds.
-func TestRedisBusyLink(t *testing.T) {
+func TestBusyLink(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	rs := runRedis(t, RedisConfig{URL: server.URL(), Quiet: 20 * time.Millisecond})
+	rs := runRedis(t, Config{URL: server.URL(), Quiet: 20 * time.Millisecond})
 	rs.waitUp(t)
 	rs.wantLost(t)
 	client := redisClient(t, server.URL())
 	const batches, size = 40, 500
 	for i := range batches {
-		_, err := client.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+		_, err := client.Pipelined(t.Context(), func(p goredis.Pipeliner) error {
 			for j := range size {
 				p.Publish(t.Context(), "notifications:n", strconv.Itoa(i*size+j))
 			}
@@ -987,7 +987,7 @@ func TestRedisBusyLink(t *testing.T) {
 	}
 }
 
-func TestRedisRefusals(t *testing.T) {
+func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, user, reason string
@@ -1008,7 +1008,7 @@ func TestRedisRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, tt.args...)
-			rs := runRedis(t, RedisConfig{URL: "redis://" + tt.user + server.Addr(), Quiet: 50 * time.Millisecond})
+			rs := runRedis(t, Config{URL: "redis://" + tt.user + server.Addr(), Quiet: 50 * time.Millisecond})
 			line := rs.log.wait(t, "redis link down, trying again")
 			if reason := fmt.Sprint(line["reason"]); !strings.Contains(reason, tt.reason) {
 				t.Errorf("reason = %q, want %s", reason, tt.reason)
@@ -1038,10 +1038,10 @@ func TestRedisRefusals(t *testing.T) {
 }
 
 // A Redis that comes back with another password: the first reason alone would mislead.
-func TestRedisRefusesAfterOutage(t *testing.T) {
+func TestRefusesAfterOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Reserve(t, "--requirepass", "hunter2")
-	rs := runRedis(t, RedisConfig{URL: server.URL()})
+	rs := runRedis(t, Config{URL: server.URL()})
 	rs.waitDown(t)
 	server.Restart()
 	line := rs.log.wait(t, "redis refuses the subscription, trying again")
@@ -1050,7 +1050,7 @@ func TestRedisRefusesAfterOutage(t *testing.T) {
 	}
 }
 
-func TestRedisRunEndsWhateverRedisDoes(t *testing.T) {
+func TestRunEndsWhateverRedisDoes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.NewProxy(t, server.Addr())
@@ -1061,7 +1061,7 @@ func TestRedisRunEndsWhateverRedisDoes(t *testing.T) {
 		{"pass", redistest.Pass}, {"black hole", redistest.Blackhole}, {"refuse", redistest.Refuse},
 	} {
 		proxy.Set(tt.mode)
-		rs := runRedis(t, RedisConfig{URL: proxy.URL()})
+		rs := runRedis(t, Config{URL: proxy.URL()})
 		if tt.mode == redistest.Pass {
 			rs.waitUp(t)
 		} else {
@@ -1082,8 +1082,8 @@ func wantWithin(t *testing.T, what string, began time.Time, limit time.Duration)
 	}
 }
 
-// BenchmarkRedisHear is the whole way of a publication from the socket (loopback TCP) to the sink.
-func BenchmarkRedisHear(b *testing.B) {
+// BenchmarkHear is the whole way of a publication from the socket (loopback TCP) to the sink.
+func BenchmarkHear(b *testing.B) {
 	for _, size := range []int{16, 256, 4096} {
 		b.Run(fmt.Sprintf("payload=%d", size), func(b *testing.B) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -1104,7 +1104,7 @@ func BenchmarkRedisHear(b *testing.B) {
 					}
 				}
 			}()
-			src, err := NewRedisSource(RedisConfig{
+			src, err := NewSource(Config{
 				URL: "redis://" + l.Addr().String(), Pattern: "notifications:*", Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
@@ -1123,7 +1123,7 @@ func BenchmarkRedisHear(b *testing.B) {
 	}
 }
 
-// countdown is a Sink that calls done at the last of left publications.
+// countdown is a [fanout.Sink] that calls done at the last of left publications.
 type countdown struct {
 	left int
 	done func()
