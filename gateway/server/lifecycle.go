@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -276,5 +277,6 @@ func setListenerOptions(eng gnet.Engine, cfg *Config) error {
 	// The kernel also ends a connection whose window stays closed for so long, whatever it acknowledges: a slow
 	// consumer is not to go before its time.
 	patience := max(userTimeout, cfg.MaxBacklogAge)
+	patience = min(patience, math.MaxInt32*time.Millisecond) // the kernel counts milliseconds in 32 bits: 24.8 days
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -429,7 +430,11 @@ func TestHalfSentAnswersAreFinished(t *testing.T) {
 // The kernel ends a connection whose window stays closed for TCP_USER_TIMEOUT: not before the policy would.
 func TestKernelIsAsPatientAsThePolicy(t *testing.T) {
 	t.Parallel()
-	for age, want := range map[time.Duration]time.Duration{time.Second: userTimeout, 10 * time.Minute: 10 * time.Minute} {
+	const day = 24 * time.Hour
+	for age, want := range map[time.Duration]time.Duration{
+		time.Second: userTimeout, 10 * time.Minute: 10 * time.Minute,
+		25 * day: math.MaxInt32 * time.Millisecond, 60 * day: math.MaxInt32 * time.Millisecond, // the most that the kernel takes
+	} {
 		s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.MaxBacklogAge = 1, age })
 		dial(t, s)
 		lp := s.loops[0]

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"syscall"
 	"time"
 
@@ -185,4 +186,11 @@ func (lp *loop) watch(c *conn) {
 // survives: a plain close(2) with unread input would send a reset that overtakes it.
 func closeWrite(fd int32) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }
 
-func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
+// seconds rounds up. It returns at most 68 years, so that a time of now and a duration can be added.
+func seconds(d time.Duration) uint32 {
+	whole := d / time.Second
+	if d%time.Second > 0 {
+		whole++
+	}
+	return uint32(min(whole, math.MaxInt32))
+}
