@@ -199,7 +199,7 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 		return
 	}
 	if lp.cfg.PingInterval > 0 {
-		if lp.heartbeat(c, look) {
+		if lp.heartbeat(c, now, look) {
 			return
 		}
 	}

@@ -158,6 +158,9 @@ func (lp *loop) flush(c *conn) {
 		lp.finish(c)
 		return
 	}
+	if c.state == stateOpen {
+		lp.backlogSent(c)
+	}
 	c.less()
 }
 
