@@ -90,7 +90,7 @@ func flagTable(cfg *config) []flagGroup {
 			{name: "slow-consumer", bind: oneOf(&s.SlowConsumer, server.SlowClose, server.SlowDrop), trades: "what happens over -max-backlog: close (4100, the client returns) or drop (oldest notifications go, the client is told by a gap)"},
 			{name: "max-backlog", bind: bytesize(&s.MaxBacklog, 1<<20), trades: "bytes that wait for one slow connection: more rides out longer stalls, and delivers older news"},
 			{name: "max-backlog-age", bind: span(&s.MaxBacklogAge, 30*time.Second), trades: "time without a byte taken after which a connection with a backlog is too slow"},
-			{name: "max-backlog-total", bind: bytesize(&s.MaxBacklogTotal, 256<<20), trades: "bytes in all backlogs of one loop; beyond it whoever grows is too slow"},
+			{name: "max-backlog-total", bind: bytesize(&s.MaxBacklogTotal, 256<<20), trades: "bytes that the backlogs of all connections hold together, a shared frame once for each loop: beyond it those that hold the oldest frames give way, as -slow-consumer says"},
 			{name: "max-mailbox", bind: bytesize(&s.MaxMailbox, 64<<20), trades: "bytes that wait for one loop; beyond it publications are dropped and told as a gap"},
 			{name: "send-buffer", bind: bytesize(&s.SendBuffer, 64<<10), trades: "kernel send buffer of a connection: smaller bounds what a stalled one holds, larger takes bigger bursts"},
 		}},

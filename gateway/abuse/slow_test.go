@@ -214,6 +214,131 @@ func TestT23ZeroWindowReadersLatency(t *testing.T) {
 	})
 }
 
+// slow-shared: one large publication to many who begin to read a moment later is held once. Nobody is too slow.
+func TestT23SharedBacklogs(t *testing.T) {
+	t.Parallel()
+	readers := scale(40, 600)
+	g, publisher := withRedis(t, "-loops", "1", "-max-backlog-total", scale("8MiB", "256MiB"))
+	g.withstands(t, "slow-shared", 48*mib, func(t *testing.T) {
+		clients := make([]*gatewaytest.Client, readers)
+		each(t, readers, func(i int) (err error) {
+			clients[i], err = g.stalled("shared")
+			return err
+		})
+		data := strings.Repeat("x", mib)
+		if err := publisher.Publish(t.Context(), protocol.RedisPrefix+"shared", data).Err(); err != nil {
+			t.Fatal(err)
+		}
+		gatewaytest.Eventually(t, gatewaytest.Patience, "it does not wait for all", func() bool {
+			return g.Metric("ws_backlogged_connections") == float64(readers)
+		})
+		each(t, readers, func(i int) error {
+			defer clients[i].Close() //nolint:errcheck // it has heard what it wanted
+			return hears(clients[i], "shared", data)
+		})
+		if n := g.Metric("ws_connections_closed_total", `reason="slow_consumer"`); n != 0 {
+			t.Errorf("%v of %d who read were closed as slow", n, readers)
+		}
+	})
+}
+
+// slow-lever: those who fill all the room there is for backlogs, and take a little now and then, must not have others
+// closed who are only a moment behind.
+func TestT23BacklogsAsALever(t *testing.T) {
+	t.Parallel()
+	levers := scale(24, 304) // of which each holds a MiB of its own
+	g, publisher := withRedis(t, "-loops", "1", "-max-backlog-age", "1h", "-max-backlog-total", scale("16MiB", "256MiB"))
+	g.withstands(t, "slow-lever", scale(160, 768)*mib, func(t *testing.T) {
+		publish := func(channel, data string) {
+			t.Helper()
+			if err := publisher.Publish(t.Context(), protocol.RedisPrefix+channel, data).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := func() float64 { return g.Metric("ws_connections_closed_total", `reason="slow_consumer"`) }
+		full := strings.Repeat("x", mib)
+		for i := range levers {
+			channel := fmt.Sprint("lever:", i)
+			c, err := g.stalled(channel)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close() //nolint:errcheck // nothing depends on how it goes
+			publish(channel, full)
+			go func() {
+				for b := make([]byte, 1000); ; {
+					if _, err := c.Read(b); err != nil {
+						return
+					}
+					<-time.After(time.Second)
+				}
+			}()
+			if i%8 == 7 { // Redis cuts a gateway that is 32 MiB behind
+				gatewaytest.Eventually(t, gatewaytest.Patience, "not all wait", func() bool {
+					return g.Metric("ws_backlogged_connections")+closed() > float64(i)
+				})
+			}
+		}
+		if closed() == 0 {
+			t.Fatal("the room is not full: the case proves nothing")
+		}
+		behind, err := g.stalled("behind")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer behind.Close() //nolint:errcheck // it has heard what it wanted
+		const n = 90
+		data := strings.Repeat(".", 10<<10)
+		for i := range n { // less than one connection may be behind
+			publish("behind", fmt.Sprint(i, data))
+		}
+		for i := range n {
+			if err := hears(behind, "behind", fmt.Sprint(i, data)); err != nil {
+				t.Fatalf("one who is a moment behind: number %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// slow-steady: one who takes bytes slowly but without pause is alive. Its ping would wait behind all the others.
+func TestT27SlowButSteady(t *testing.T) {
+	t.Parallel()
+	g, publisher := withRedis(t, "-ping-interval", "1s", "-max-backlog", "8MiB")
+	g.withstands(t, "slow-steady", 48*mib, func(t *testing.T) {
+		c, err := g.stalled("steady")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:errcheck // it has heard what it wanted
+		n, data := scale(500, 2000), strings.Repeat(".", 4<<10)
+		if _, err := publisher.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for range n {
+				p.Publish(t.Context(), protocol.RedisPrefix+"steady", data)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for heard := 0; heard < n; { // 5 s and more: several times what a pong may take
+			h, _, err := readControl(c)
+			switch {
+			case err != nil:
+				t.Fatalf("one who reads without pause, after %d of %d: %v", heard, n, err)
+			case h.OpCode == ws.OpPing:
+				if err := c.Say(gatewaytest.Frame(true, ws.OpPong, "")); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				if heard++; heard%10 == 0 {
+					<-tick.C
+				}
+			}
+		}
+	})
+}
+
 func TestT27DeadPeers(t *testing.T) {
 	t.Parallel()
 	interval := scale(3*time.Second, time.Second) // one who answers must be in time on a busy machine, too

@@ -112,7 +112,7 @@ var scalars = []scalarMetric{
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Backlogged) }),
 	},
 	{
-		desc("ws_backlog_bytes", "Bytes waiting for such connections; shared frames count once a connection."), gauge,
+		desc("ws_backlog_bytes", "Bytes held for such connections: a frame counts once for each loop, and each reference to it 16."), gauge,
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.BacklogBytes) }),
 	},
 	{

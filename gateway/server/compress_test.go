@@ -103,7 +103,7 @@ func noisy(rng *rand.Rand, text string, n int) string {
 func wantBacklogSums(t testing.TB, lp *loop) {
 	t.Helper()
 	onLoop(t, lp, func() {
-		all := 0
+		all, refs, backlogs := 0, make(map[*held]int), 0
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
 			c := lp.conns.at(slot)
 			if c.ext == nil {
@@ -111,16 +111,36 @@ func wantBacklogSums(t testing.TB, lp *loop) {
 			}
 			b := &c.ext.backlog
 			size := -b.off
-			for _, f := range b.frames {
-				size += f.Len()
+			for _, h := range b.frames {
+				size += h.Len()
+				refs[h]++
 			}
 			if size != b.bytes {
 				t.Errorf("a backlog of %d bytes says it has %d", size, b.bytes)
 			}
-			all += size
+			if b.empty() {
+				continue
+			}
+			backlogs++
+			age, _ := b.oldest(lp.cfg.SlowConsumer)
+			if entry := lp.ages[b.place]; entry.c != c || entry.age != age {
+				t.Errorf("connection %d of age %d is %+v in the queue by age", slot, age, entry)
+			}
+			if b.place > 0 && lp.ages.Less(int(b.place), int(b.place-1)/2) {
+				t.Errorf("connection %d stands behind a younger one", slot)
+			}
+		}
+		for h, n := range refs {
+			if h.refs != n {
+				t.Errorf("a frame has %d references and says it has %d", n, h.refs)
+			}
+			all += h.cost() + (n-1)*refCost
+		}
+		if len(lp.ages) != backlogs {
+			t.Errorf("%d backlogs in the queue by age, there are %d", len(lp.ages), backlogs)
 		}
 		if n := lp.n.backlogBytes.Load(); n != int64(all) {
-			t.Errorf("BacklogBytes = %d, the backlogs have %d", n, all)
+			t.Errorf("BacklogBytes = %d, the backlogs cost %d", n, all)
 		}
 	})
 }

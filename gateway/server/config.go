@@ -46,7 +46,7 @@ type Config struct {
 
 	MaxBacklog      int           // bytes not yet taken by one socket; default 1 MiB
 	MaxBacklogAge   time.Duration // without a byte being taken; default 30 s
-	MaxBacklogTotal int           // bytes in all backlogs of one loop; default 256 MiB
+	MaxBacklogTotal int           // bytes that all backlogs of the process cost; default 256 MiB
 	SlowConsumer    SlowPolicy    // default SlowClose
 	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB

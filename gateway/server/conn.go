@@ -40,7 +40,7 @@ type conn struct {
 	state   connState
 	flags   connFlags
 	beat    uint8  // which message heartbeat was the last, modulo 256
-	seen    uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
+	seen    uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
 	since   uint32 // second of the accept
 	next    uint32 // timing wheel: the list of its slot, by record; 0 is none
 	prev    uint32

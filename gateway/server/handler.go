@@ -98,6 +98,9 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 	lp.current = c
 	lp.read(c, data)
 	lp.reap()
+	if !lp.relieve() { // before the next one is read, whose answers nobody may take either
+		lp.again()
+	}
 	return gnet.None
 }
 

@@ -11,23 +11,46 @@ import (
 var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
 
 // heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
-// received proves life. It reports whether the connection was ended.
-func (lp *loop) heartbeat(c *conn, look func(uint32) bool) bool {
-	ping := lp.pingAt(c)
-	pong := ping + seconds(lp.cfg.PongTimeout)
+// received proves life, and so does any byte that the socket takes of a backlog: a connection with a backlog is sent no
+// ping, which would wait behind it, and MaxBacklogAge decides how long it may stand still. heartbeat reports whether the
+// connection was ended.
+func (lp *loop) heartbeat(c *conn, now uint32, look func(uint32) bool) bool {
+	if lp.busy.has(c.slot) {
+		return false
+	}
+	ping, timeout := lp.pingAt(c), seconds(lp.cfg.PongTimeout)
 	if c.flags&flagPinged != 0 {
-		if look(pong) {
+		if look(ping + timeout) {
 			lp.doom(c, protocol.ErrHeartbeatMissed)
 			return true
 		}
 		return false
 	}
 	if look(ping) {
+		// The loop may come to it late. The time that the connection was not asked does not count as silence, so the pong
+		// is awaited from now on.
+		lp.alive(c, c.seen+now-ping)
 		c.flags |= flagPinged
 		lp.write(c, pingFrame)
-		look(max(pong, lp.now()+seconds(lp.cfg.PongTimeout)))
+		look(now + timeout)
 	}
 	return false
+}
+
+// alive notes that a connection is known to be alive at a second.
+func (lp *loop) alive(c *conn, second uint32) {
+	lp.refill(c, second)
+	c.seen = second
+	c.flags &^= flagPinged
+}
+
+// backlogSent notes that an open connection has taken the last byte of its backlog: it is alive, and is asked again when
+// it is silent for an interval.
+func (lp *loop) backlogSent(c *conn) {
+	if lp.cfg.PingInterval > 0 {
+		lp.alive(c, lp.now())
+		lp.wheel.schedule(&lp.conns, c, lp.pingAt(c))
+	}
 }
 
 // pingAt is the second at which a connection is pinged if it stays silent: up to a quarter of the interval early, by

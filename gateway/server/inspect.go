@@ -34,7 +34,7 @@ type ConnectionInfo struct {
 	Channels     []string `json:"channels"` // the newest, maxChannelList at most
 	ChannelCount int      `json:"channelCount"`
 	Age          uint32   `json:"ageSeconds"`   // whole seconds since its socket was accepted
-	Idle         uint32   `json:"idleSeconds"`  // whole seconds since a byte of it came
+	Idle         uint32   `json:"idleSeconds"`  // whole seconds since its last sign of life: a byte of it, or the end of its backlog
 	Backlog      int      `json:"backlogBytes"` // that wait for it
 	Stuck        uint32   `json:"stuckSeconds"` // whole seconds since it took a byte of its backlog; 0 without one
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -32,11 +33,8 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 	lp.event(c, "closed", err.Label)
 	lp.leave(c)
 	lp.beginClosing(c)
-	if e := c.ext; e != nil && err == protocol.ErrSlowConsumer {
-		lp.n.backlogBytes.Add(-int64(e.backlog.keepHalfSent()))
-		if e.backlog.empty() {
-			lp.unbusy(c)
-		}
+	if c.ext != nil && err == protocol.ErrSlowConsumer {
+		lp.keepHalfSent(c)
 	}
 	if c == lp.current { // what was answered before it went wrong is sent before the close frame
 		lp.out = protocol.AppendCloseFrame(lp.out, err)
@@ -47,6 +45,20 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 		lp.write(c, protocol.AppendCloseFrame(frame[:0], err))
 	}
 	lp.finishIfFlushed(c)
+}
+
+// keepHalfSent forgets what waits for a connection that is too slow, but for what must be finished.
+func (lp *loop) keepHalfSent(c *conn) {
+	b := &c.ext.backlog
+	if b.empty() {
+		return
+	}
+	lp.account(-b.keepHalfSent())
+	if b.empty() {
+		lp.unbusy(c)
+		return
+	}
+	lp.rank(c)
 }
 
 // maxCloseFrame holds any close frame: a header of 2 bytes and a payload of at most 125.
@@ -198,7 +210,7 @@ func (lp *loop) expireOpen(c *conn, now uint32) {
 		return
 	}
 	if lp.cfg.PingInterval > 0 {
-		if lp.heartbeat(c, look) {
+		if lp.heartbeat(c, now, look) {
 			return
 		}
 	}
@@ -224,6 +236,8 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	lp.sending, lp.walking, lp.everyone = false, false, 0
 	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
 	lp.batch.Reset()
+	lp.forgetHeldRun()
+	lp.asked.Store(false)
 	lp.doomed = lp.doomed[:0]
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
@@ -237,6 +251,8 @@ func (lp *loop) begin(el gnet.EventLoop) {
 		lp.n.compressing.Store(0)
 		lp.n.backlogged.Store(0)
 		lp.n.backlogBytes.Store(0)
+		lp.ages = nil
+		lp.publishOldest()
 	}
 	lp.calls, lp.writable = nil, nil
 	lp.wheel.now = lp.now()
@@ -276,5 +292,6 @@ func setListenerOptions(eng gnet.Engine, cfg *Config) error {
 	// The kernel also ends a connection whose window stays closed for so long, whatever it acknowledges: a slow
 	// consumer is not to go before its time.
 	patience := max(userTimeout, cfg.MaxBacklogAge)
+	patience = min(patience, math.MaxInt32*time.Millisecond) // the kernel counts milliseconds in 32 bits: 24.8 days
 	return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(patience.Milliseconds()))
 }

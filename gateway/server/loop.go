@@ -33,7 +33,10 @@ type loop struct {
 	conns    arena
 	index    *fanout.Index[member]
 	wheel    wheel
-	busy     bitset // slots with a backlog
+	busy     bitset     // slots with a backlog
+	ages     ages       // connections with a backlog, by the age of what they hold
+	grown    bool       // backlogs have grown since they were last within their total
+	heldRun  [2][]*held // frames of the run that are in backlogs: as they are, and compressed
 	doomed   []doomed
 	current  *conn    // the connection that gnet is calling us for
 	calls    []func() // taken from the mailbox, not yet run
@@ -69,7 +72,8 @@ type loop struct {
 	upOnce sync.Once
 
 	// Atomic.
-	n loopCounters
+	n     loopCounters
+	asked atomic.Bool // another loop has asked this one to relieve
 
 	mailbox mailbox
 }
@@ -92,6 +96,7 @@ func newLoop(id int, srv *Server) *loop {
 	lp.deflate.limits.Inflater = new(protocol.Inflater)
 	lp.turn = fanout.NewTurn(lp.index)
 	lp.observe = lp.published
+	lp.publishOldest()
 	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
 	return lp
 }
@@ -129,9 +134,10 @@ func (lp *loop) work() (err error) {
 		// Sockets that take bytes again have half of the time at most, so that neither they nor the turn wait for the
 		// other's end.
 		flushed := lp.flushWritable(start + int64(sliceFor)/2)
-		sent := lp.sendTurn(deadline)
+		sent := lp.relieve() && lp.sendTurn(deadline) // nothing is added to backlogs while they are over their total
 		expired := lp.expireTimers(deadline)
-		if end = fanout.Monotonic(); !flushed || !sent || !expired || end > deadline {
+		relieved := lp.relieve()
+		if end = fanout.Monotonic(); !flushed || !sent || !expired || !relieved || end > deadline {
 			lp.again()
 			break
 		}

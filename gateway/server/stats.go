@@ -26,7 +26,7 @@ type LoopStats struct {
 	Channels      int64 // with a subscriber on this loop now
 	Subscriptions int64 // (connection, channel) pairs now
 	Backlogged    int64 // connections with a backlog now
-	BacklogBytes  int64 // in all backlogs now; shared frames count once a connection
+	BacklogBytes  int64 // that all backlogs hold now: a frame counts once, each reference to it 16
 
 	Accepted   uint64            // sockets
 	Upgraded   uint64            // of them, those that became connections
@@ -61,6 +61,8 @@ type loopCounters struct {
 	_ cpu.CacheLinePad
 
 	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
+
+	oldest atomic.Int64 // the age of the oldest frame in a backlog, as ages has it
 
 	beat atomic.Int64 // second of the last work, or of the start; the ticker asks for some every second
 

@@ -133,6 +133,7 @@ func (lp *loop) endRun() {
 	lp.written = fanout.Monotonic()
 	lp.run.ObserveLatency(lp.written, lp.observe)
 	lp.countDeflated()
+	lp.forgetHeldRun()
 	lp.run = fanout.Run{}
 	lp.walking = false
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"syscall"
 	"time"
 
@@ -58,20 +59,26 @@ func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
 	}
 }
 
-// keep appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
+// keep appends a frame that no other connection shares to the backlog of a connection. off bytes of the frame are sent.
 //
 // Runs on the loop.
-func (lp *loop) keep(c *conn, f *protocol.Frame, off int) {
+func (lp *loop) keep(c *conn, f *protocol.Frame, off int) { lp.keepShared(c, &held{Frame: f}, off) }
+
+// keepShared appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
+func (lp *loop) keepShared(c *conn, h *held, off int) {
 	b := &c.more().backlog
 	if b.empty() {
 		b.moved = lp.now()
 		lp.busy.set(c.slot)
+		lp.ages.add(c)
 		lp.n.backlogged.Add(1)
 		lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
 		lp.watch(c)
 	}
-	b.push(f, off)
-	lp.n.backlogBytes.Add(int64(f.Len() - off))
+	lp.account(b.push(h, off))
+	if len(b.frames) == 1 || lp.cfg.SlowConsumer == SlowDrop {
+		lp.rank(c)
+	}
 	lp.limitBacklog(c)
 }
 
@@ -79,17 +86,42 @@ func (lp *loop) keep(c *conn, f *protocol.Frame, off int) {
 //
 // Runs on the loop.
 func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
-	for _, f := range run.Frames {
-		f = lp.formOf(f, c.slot)
+	for i, plain := range run.Frames {
+		f := lp.formOf(plain, c.slot)
 		if sent >= f.Len() {
 			sent -= f.Len()
 			continue
 		}
-		lp.keep(c, f, sent)
+		lp.keepShared(c, lp.heldOf(i, f, f != plain), sent)
 		sent = 0
 		if c.flags&flagDoomed != 0 {
 			return
 		}
+	}
+}
+
+// heldOf returns what the backlogs of this loop share of frame i of the run. f is that frame, as it is or compressed.
+func (lp *loop) heldOf(i int, f *protocol.Frame, compressed bool) *held {
+	all := &lp.heldRun[0]
+	if compressed {
+		all = &lp.heldRun[1]
+	}
+	for len(*all) <= i {
+		*all = append(*all, nil)
+	}
+	h := (*all)[i]
+	if h == nil || h.Frame != f {
+		h = &held{Frame: f}
+		(*all)[i] = h
+	}
+	return h
+}
+
+// forgetHeldRun lets go of what heldOf has made: the run is over.
+func (lp *loop) forgetHeldRun() {
+	for form := range lp.heldRun {
+		clear(lp.heldRun[form])
+		lp.heldRun[form] = lp.heldRun[form][:0]
 	}
 }
 
@@ -98,24 +130,17 @@ func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
 // Runs on the loop.
 func (lp *loop) limitBacklog(c *conn) {
 	b := &c.ext.backlog
-	totalOver := lp.n.backlogBytes.Load() > int64(lp.cfg.MaxBacklogTotal)
 	// A single publication is never too much for one connection, or the largest could not be heard at all.
 	alone := len(b.frames) == 1 && b.frames[0].Channel() != ""
-	if c.state != stateOpen || !totalOver && (b.bytes <= lp.cfg.MaxBacklog || alone) {
+	if c.state != stateOpen || b.bytes <= lp.cfg.MaxBacklog || alone {
 		return
 	}
 	if lp.cfg.SlowConsumer == SlowDrop {
-		limit := lp.cfg.MaxBacklog
-		if b.bytes <= limit {
-			limit = b.bytes / 2 // the loop's total is over, not this one's share
-		}
-		dropped, freed := b.dropOldest(limit)
+		dropped, freed := b.dropOldest(lp.cfg.MaxBacklog)
 		lp.n.dropped.add("slow", dropped)
-		lp.n.backlogBytes.Add(-int64(freed))
-		// Over the total an answer must have made room for itself: those that nobody reads cannot be dropped, and together
-		// they would know no bound. A publication that has not is one of two at most: shared, and dropped by the next.
-		answer := b.frames[len(b.frames)-1].Channel() == ""
-		if b.bytes <= lp.cfg.MaxBacklog && (freed > 0 || !answer) {
+		lp.account(-freed)
+		lp.rank(c)
+		if b.bytes <= lp.cfg.MaxBacklog {
 			return
 		}
 	}
@@ -131,7 +156,7 @@ func (lp *loop) flush(c *conn) {
 		return
 	}
 	b := &c.ext.backlog
-	lp.n.backlogBytes.Add(int64(b.tellLost(time.Now().UnixMilli())))
+	lp.account(b.tellLost(time.Now().UnixMilli()))
 	for sent := 0; len(b.frames) > 0 && sent < maxFlush; {
 		lp.scratch = b.peek(lp.scratch[:0], maxFlush)
 		n, errno := send(c.fd, lp.scratch)
@@ -143,12 +168,12 @@ func (lp *loop) flush(c *conn) {
 			return
 		}
 		sent += n
-		b.advance(n)
+		lp.account(-b.advance(n))
 		b.moved = lp.now()
 		lp.n.sentBytes.Add(uint64(n))
-		lp.n.backlogBytes.Add(-int64(n))
 	}
 	if len(b.frames) > 0 {
+		lp.rank(c)
 		lp.watch(c)
 		return
 	}
@@ -157,6 +182,9 @@ func (lp *loop) flush(c *conn) {
 		lp.finish(c)
 		return
 	}
+	if c.state == stateOpen {
+		lp.backlogSent(c)
+	}
 	c.less()
 }
 
@@ -164,7 +192,8 @@ func (lp *loop) flush(c *conn) {
 func (lp *loop) unbusy(c *conn) {
 	lp.busy.clear(c.slot)
 	lp.n.backlogged.Add(-1)
-	lp.n.backlogBytes.Add(-int64(c.ext.backlog.bytes))
+	lp.account(-c.ext.backlog.forget())
+	lp.unrank(c)
 	c.ext.backlog = backlog{}
 	if c.flags&flagWatched != 0 {
 		c.flags &^= flagWatched
@@ -185,4 +214,11 @@ func (lp *loop) watch(c *conn) {
 // survives: a plain close(2) with unread input would send a reset that overtakes it.
 func closeWrite(fd int32) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }
 
-func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
+// seconds rounds up. It returns at most 68 years, so that a time of now and a duration can be added.
+func seconds(d time.Duration) uint32 {
+	whole := d / time.Second
+	if d%time.Second > 0 {
+		whole++
+	}
+	return uint32(min(whole, math.MaxInt32))
+}
