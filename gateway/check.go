@@ -77,12 +77,14 @@ func (cfg *config) checkNumbers() error {
 			return usagef("-%s %d is negative", name, n)
 		}
 	}
-	for name, n := range map[string]int{
-		"max-channels": s.MaxChannels, "max-fragments": s.MaxFragments, "max-message-burst": s.MessageBurst,
-	} {
-		if n < 1 || n > server.MaxCount {
-			return usagef("-%s %d: between 1 and %d are possible", name, n, server.MaxCount)
-		}
+	if s.MaxFragments < 1 {
+		return usagef("-max-fragments %d: at least 1 is needed", s.MaxFragments)
+	}
+	if n := s.MaxChannels; n < 1 || n > server.MostChannels {
+		return usagef("-max-channels %d: between 1 and %d are possible", n, server.MostChannels)
+	}
+	if n := s.MessageBurst; n < 1 || n > server.MostBurst {
+		return usagef("-max-message-burst %d: between 1 and %d are possible", n, server.MostBurst)
 	}
 	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "heartbeat": s.Heartbeat} {
 		if d < 0 {

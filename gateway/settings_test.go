@@ -51,6 +51,18 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 	}
 }
 
+// What a counter holds can be set.
+func TestLargestCounts(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-max-fragments", "4000000"},
+		{"-max-channels", "65535", "-max-message-rate", "0"},
+		{"-max-channels", "32767", "-max-message-burst", "32767"},
+	} {
+		read(t, args, nil)
+	}
+}
+
 func TestWrongVariables(t *testing.T) {
 	t.Parallel()
 	for environ, want := range map[string]string{

@@ -79,7 +79,8 @@ const StopPatience = lingerFor + 3*time.Second
 
 // Bounds of a Config.
 const (
-	MaxCount     = math.MaxUint16 / 2 // of MaxChannels and MessageBurst: a record counts twice as many in 16 bits
+	MostChannels = math.MaxUint16     // of MaxChannels: conn.count has 16 bits
+	MostBurst    = math.MaxUint16 / 2 // of MessageBurst: conn.spent has 16 bits, and counts up to twice the burst
 	MinHeartbeat = 2 * time.Second    // the timing wheel turns once a second
 )
 
@@ -97,8 +98,11 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.MaxFragments, 128)
 	setDefault(&cfg.MaxChannels, 1000)
 	setDefault(&cfg.MessageBurst, 20*cfg.MessageRate)
-	if most := max(cfg.MaxChannels, cfg.MessageBurst); most > MaxCount {
-		return fmt.Errorf("%d channels or messages of one connection: at most %d are possible", most, MaxCount)
+	if cfg.MaxChannels > MostChannels {
+		return fmt.Errorf("%d channels of one connection: at most %d are possible", cfg.MaxChannels, MostChannels)
+	}
+	if cfg.MessageBurst > MostBurst {
+		return fmt.Errorf("a burst of %d messages: at most %d are possible", cfg.MessageBurst, MostBurst)
 	}
 	if cfg.Heartbeat != 0 && cfg.Heartbeat < MinHeartbeat {
 		return fmt.Errorf("a heartbeat every %s: at most one in %s is possible", cfg.Heartbeat, MinHeartbeat)

@@ -108,6 +108,30 @@ func TestDefaultBurstHoldsAllChannels(t *testing.T) {
 	}
 }
 
+// Each counter of a connection holds the most that it can be set to.
+func TestCountersHoldTheirBounds(t *testing.T) {
+	t.Parallel()
+	var c conn
+	c.count--
+	if int(c.count) < MostChannels {
+		t.Errorf("a connection counts up to %d channels, MostChannels is %d", c.count, MostChannels)
+	}
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.MessageRate, cfg.MessageBurst = 1, 1, MostBurst })
+	p := dial(t, s)
+	onLoop(t, s.loops[0], func() {
+		lp := s.loops[0]
+		c := lp.conns.at(1)
+		if !lp.charge(c, MostBurst) || lp.charge(c, MostBurst) || c.flags&flagDoomed != 0 {
+			t.Errorf("a burst of %d is taken, and as much again refused: %d spent, flags %b", MostBurst, c.spent, c.flags)
+		}
+		if lp.charge(c, 1) || c.flags&flagDoomed == 0 {
+			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.spent, c.flags)
+		}
+		lp.reap()
+	})
+	p.wantClose(protocol.CloseRateLimit)
+}
+
 // Compressed data takes the loop's time by the byte received, whatever comes out of it: so it is charged.
 func TestCompressedMessagesAreChargedByTheByte(t *testing.T) {
 	t.Parallel()
