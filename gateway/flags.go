@@ -78,7 +78,7 @@ func flagTable(cfg *config) []flagGroup {
 			{name: "max-fragments", bind: number(&s.MaxFragments, 128), trades: "frames of one message; more end with 1008"},
 			{name: "message-timeout", bind: span(&s.MessageTimeout, 30*time.Second), trades: "time for a message from its first byte to its last; longer ones end with 1008"},
 			{name: "max-message-rate", bind: number(&s.MessageRate, 100), trades: "messages, pings and pongs a second from one client in the long run; 0 is off"},
-			{name: "max-message-burst", bind: number(&s.MessageBurst, 2000), trades: "of them at once; beyond it commands are refused (rate_limited), beyond twice as many it is closed (4102); a malformed message counts as a twentieth of it"},
+			{name: "max-message-burst", bind: number(&s.MessageBurst, 0), unset: "2000, or twice -max-channels", trades: "of them at once, at least -max-channels; beyond it commands are refused (rate_limited), beyond twice as many it is closed (4102); a malformed message counts as a twentieth of it"},
 			{name: "max-channels", bind: number(&s.MaxChannels, 1000), trades: "channels one connection may subscribe to: each costs about 50 bytes"},
 			{name: "handshake-timeout", bind: span(&s.HandshakeTimeout, 10*time.Second), trades: "time for a whole request head: bounds what silent sockets can hold"},
 		}},

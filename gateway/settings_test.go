@@ -58,6 +58,8 @@ func TestLargestCounts(t *testing.T) {
 		{"-max-fragments", "4000000"},
 		{"-max-channels", "65535", "-max-message-rate", "0"},
 		{"-max-channels", "32767", "-max-message-burst", "32767"},
+		{"-max-channels", "10000"}, // and the burst with it
+		{"-max-message-burst", "1000"},
 	} {
 		read(t, args, nil)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -105,6 +106,31 @@ func TestDefaultBurstHoldsAllChannels(t *testing.T) {
 	}
 	for range 1000 {
 		p.want("subscribed")
+	}
+}
+
+// A client that comes back subscribes to all the channels it may have, whatever that number is set to: many in a command,
+// as our client does, or one by one. The default burst has room for it, and so has a burst of just as many.
+func TestAllChannelsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ channels, burst, step int }{
+		{channels: 10_000, step: 100},
+		{channels: 10_000, step: 1},
+		{channels: 3_000, burst: 3_000, step: 100},
+		{channels: 3_000, burst: 3_000, step: 1},
+	} {
+		s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst, cfg.MaxChannels = 1, tc.burst, tc.channels })
+		p := dial(t, s)
+		for from := 0; from < tc.channels; from += tc.step {
+			names := make([]string, tc.step)
+			for i := range names {
+				names[i] = fmt.Sprintf(`"channel:%d"`, from+i)
+			}
+			p.send(`{"type":"subscribe","channels":[` + strings.Join(names, ",") + `]}`)
+			for range names {
+				p.want("subscribed")
+			}
+		}
 	}
 }
 
