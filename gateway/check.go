@@ -50,7 +50,10 @@ func (cfg *config) check(command string) error {
 		return err
 	}
 	cfg.server.Addr = cfg.addr
-	cfg.server.Upgrade = protocol.UpgradeConfig{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
+	cfg.server.Upgrade = protocol.UpgradeConfig{
+		AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress,
+		LoopbackHost: loopback && !cfg.authenticates() && len(cfg.server.TrustedProxies) == 0,
+	}
 	return nil
 }
 

@@ -48,7 +48,7 @@ func flagTable(cfg *config) []flagGroup {
 		{"Listen", []flagRow{
 			{name: "addr", bind: text(&cfg.addr, "127.0.0.1:8080"), trades: "where clients connect; beyond loopback only with a -jwt- key, or -insecure"},
 			{name: "insecure", bind: yes(&cfg.insecure), trades: "listen beyond loopback although nobody is asked for a token: anyone who reaches the port hears any channel"},
-			{name: "allow-origin", bind: each(&cfg.origins, checkedOrigin), unset: "the gateway's own", trades: "origin whose pages may connect (scheme://host[:port], repeatable, * for any); without it the gateway's own, and loopback ones while it listens there"},
+			{name: "allow-origin", bind: each(&cfg.origins, checkedOrigin), unset: "the gateway's own", trades: "origin whose pages may connect (scheme://host[:port], repeatable, * for any); without it the gateway's own, and loopback ones while it listens there; there, without tokens and -trusted-proxy, no others"},
 			{name: "loops", bind: number(&s.Loops, 0), unset: "one a CPU", trades: "event loops: more use more CPUs, and wake more of them for a small fan-out"},
 		}},
 		{"Redis", []flagRow{

@@ -178,6 +178,26 @@ func TestOriginsAreAsBrowsersSendThem(t *testing.T) {
 	}
 }
 
+// Where nothing but the address protects a gateway, its own name counts only if nobody else can have it.
+func TestWhenTheHostMustBeLoopback(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		want bool
+	}{
+		{nil, true},
+		{[]string{"-addr", "localhost:0"}, true},
+		{[]string{"-addr", "[::1]:0", "-insecure"}, true},
+		{[]string{"-trusted-proxy", "127.0.0.1"}, false},
+		{[]string{"-jwt-secret", "k"}, false},
+		{[]string{"-addr", "0.0.0.0:0", "-insecure", "-redis", "redis://h"}, false},
+	} {
+		if got := read(t, tc.args, nil).server.Upgrade.LoopbackHost; got != tc.want {
+			t.Errorf("%q: a host must be loopback: %t, want %t", tc.args, got, tc.want)
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := flagNames(newFlagSet(&config{}))
