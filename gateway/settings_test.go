@@ -198,6 +198,13 @@ func TestWhenTheHostMustBeLoopback(t *testing.T) {
 	}
 }
 
+func TestPersonalChannels(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{"user:{sub}", "{sub}", "{sub}:{sub}", "everybody"} {
+		read(t, []string{"-jwt-secret", "k", "-personal-channel", pattern}, nil)
+	}
+}
+
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	names := flagNames(newFlagSet(&config{}))
