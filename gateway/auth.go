@@ -37,11 +37,24 @@ func (cfg *config) checkIdentity() error {
 		return usagef("-jwt-cookie with -allow-origin '*' lets any site's page connect as its visitor: list the origins")
 	}
 	if pattern := cfg.server.PersonalChannel; pattern != "" {
-		if _, err := protocol.ParseChannel(strings.ReplaceAll(pattern, "{sub}", "x")); err != nil {
+		filled := strings.ReplaceAll(pattern, "{sub}", "x")
+		if at := strings.IndexByte(filled, '{'); at >= 0 {
+			return usagef("-personal-channel %q: %q is not filled in, only {sub} is", pattern, placeholder(filled[at:]))
+		}
+		if _, err := protocol.ParseChannel(filled); err != nil {
 			return usagef("-personal-channel %q: %w", pattern, err)
 		}
 	}
 	return nil
+}
+
+// placeholder is the first part of text up to its closing brace, or all of it.
+func placeholder(text string) string {
+	name, _, closed := strings.Cut(text, "}")
+	if !closed {
+		return text
+	}
+	return name + "}"
 }
 
 // parseNetwork reads a network, or an address, which is a network of one.

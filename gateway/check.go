@@ -50,7 +50,10 @@ func (cfg *config) check(command string) error {
 		return err
 	}
 	cfg.server.Addr = cfg.addr
-	cfg.server.Upgrade = protocol.UpgradeConfig{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
+	cfg.server.Upgrade = protocol.UpgradeConfig{
+		AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress,
+		LoopbackHost: loopback && !cfg.authenticates() && len(cfg.server.TrustedProxies) == 0,
+	}
 	return nil
 }
 
@@ -77,12 +80,14 @@ func (cfg *config) checkNumbers() error {
 			return usagef("-%s %d is negative", name, n)
 		}
 	}
-	for name, n := range map[string]int{
-		"max-channels": s.MaxChannels, "max-fragments": s.MaxFragments, "max-message-burst": s.MessageBurst,
-	} {
-		if n < 1 || n > server.MaxCount {
-			return usagef("-%s %d: between 1 and %d are possible", name, n, server.MaxCount)
-		}
+	if s.MaxFragments < 1 {
+		return usagef("-max-fragments %d: at least 1 is needed", s.MaxFragments)
+	}
+	if n := s.MaxChannels; n < 1 || n > server.MostChannels {
+		return usagef("-max-channels %d: between 1 and %d are possible", n, server.MostChannels)
+	}
+	if n := s.MessageBurst; n < 0 || n > server.MostBurst {
+		return usagef("-max-message-burst %d: between 1 and %d are possible, 0 chooses", n, server.MostBurst)
 	}
 	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "heartbeat": s.Heartbeat} {
 		if d < 0 {
@@ -96,9 +101,15 @@ func (cfg *config) checkNumbers() error {
 			return usagef("-%s %s: a time is needed, or one peer could hold its place for ever", name, d)
 		}
 	}
+	burst := s.MessageBurst
+	if burst == 0 {
+		burst = server.DefaultBurst(s.MessageRate, s.MaxChannels)
+	}
 	switch {
-	case s.MessageBurst < s.MessageRate:
-		return usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", s.MessageBurst, s.MessageRate)
+	case burst < s.MessageRate:
+		return usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", burst, s.MessageRate)
+	case s.MessageRate > 0 && burst < s.MaxChannels:
+		return usagef("-max-message-burst %d is less than -max-channels %d: a client that comes back subscribes to all its channels at once and would be refused", burst, s.MaxChannels)
 	case s.Heartbeat > 0 && s.Heartbeat < server.MinHeartbeat:
 		return usagef("-heartbeat %s: at most one in %s is possible", s.Heartbeat, server.MinHeartbeat)
 	}

@@ -48,7 +48,7 @@ func flagTable(cfg *config) []flagGroup {
 		{"Listen", []flagRow{
 			{name: "addr", bind: text(&cfg.addr, "127.0.0.1:8080"), trades: "where clients connect; beyond loopback only with a -jwt- key, or -insecure"},
 			{name: "insecure", bind: yes(&cfg.insecure), trades: "listen beyond loopback although nobody is asked for a token: anyone who reaches the port hears any channel"},
-			{name: "allow-origin", bind: each(&cfg.origins, checkedOrigin), unset: "the gateway's own", trades: "origin whose pages may connect (scheme://host[:port], repeatable, * for any); without it the gateway's own, and loopback ones while it listens there"},
+			{name: "allow-origin", bind: each(&cfg.origins, checkedOrigin), unset: "the gateway's own", trades: "origin whose pages may connect (scheme://host[:port], repeatable, * for any); without it the gateway's own, and loopback ones while it listens there; there, without tokens and -trusted-proxy, no others"},
 			{name: "loops", bind: number(&s.Loops, 0), unset: "one a CPU", trades: "event loops: more use more CPUs, and wake more of them for a small fan-out"},
 		}},
 		{"Redis", []flagRow{
@@ -78,7 +78,7 @@ func flagTable(cfg *config) []flagGroup {
 			{name: "max-fragments", bind: number(&s.MaxFragments, 128), trades: "frames of one message; more end with 1008"},
 			{name: "message-timeout", bind: span(&s.MessageTimeout, 30*time.Second), trades: "time for a message from its first byte to its last; longer ones end with 1008"},
 			{name: "max-message-rate", bind: number(&s.MessageRate, 100), trades: "messages, pings and pongs a second from one client in the long run; 0 is off"},
-			{name: "max-message-burst", bind: number(&s.MessageBurst, 2000), trades: "of them at once; beyond it commands are refused (rate_limited), beyond twice as many it is closed (4102); a malformed message counts as a twentieth of it"},
+			{name: "max-message-burst", bind: number(&s.MessageBurst, 0), unset: "2000, or twice -max-channels", trades: "of them at once, at least -max-channels; beyond it commands are refused (rate_limited), beyond twice as many it is closed (4102); a malformed message counts as a twentieth of it"},
 			{name: "max-channels", bind: number(&s.MaxChannels, 1000), trades: "channels one connection may subscribe to: each costs about 50 bytes"},
 			{name: "handshake-timeout", bind: span(&s.HandshakeTimeout, 10*time.Second), trades: "time for a whole request head: bounds what silent sockets can hold"},
 		}},

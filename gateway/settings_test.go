@@ -51,6 +51,20 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 	}
 }
 
+// What a counter holds can be set.
+func TestLargestCounts(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-max-fragments", "4000000"},
+		{"-max-channels", "65535", "-max-message-rate", "0"},
+		{"-max-channels", "32767", "-max-message-burst", "32767"},
+		{"-max-channels", "10000"}, // and the burst with it
+		{"-max-message-burst", "1000"},
+	} {
+		read(t, args, nil)
+	}
+}
+
 func TestWrongVariables(t *testing.T) {
 	t.Parallel()
 	for environ, want := range map[string]string{
@@ -161,6 +175,33 @@ func TestOriginsAreAsBrowsersSendThem(t *testing.T) {
 		if got, err := checkedOrigin(given); err == nil {
 			t.Errorf("checkedOrigin(%q) = %q, want an error", given, got)
 		}
+	}
+}
+
+// Where nothing but the address protects a gateway, its own name counts only if nobody else can have it.
+func TestWhenTheHostMustBeLoopback(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		want bool
+	}{
+		{nil, true},
+		{[]string{"-addr", "localhost:0"}, true},
+		{[]string{"-addr", "[::1]:0", "-insecure"}, true},
+		{[]string{"-trusted-proxy", "127.0.0.1"}, false},
+		{[]string{"-jwt-secret", "k"}, false},
+		{[]string{"-addr", "0.0.0.0:0", "-insecure", "-redis", "redis://h"}, false},
+	} {
+		if got := read(t, tc.args, nil).server.Upgrade.LoopbackHost; got != tc.want {
+			t.Errorf("%q: a host must be loopback: %t, want %t", tc.args, got, tc.want)
+		}
+	}
+}
+
+func TestPersonalChannels(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{"user:{sub}", "{sub}", "{sub}:{sub}", "everybody"} {
+		read(t, []string{"-jwt-secret", "k", "-personal-channel", pattern}, nil)
 	}
 }
 

@@ -95,7 +95,7 @@ const (
 	ErrorForbidden       ErrorCode = "forbidden"         // the identity has no right to this channel
 	ErrorRateLimited     ErrorCode = "rate_limited"      // the command came too soon
 	ErrorBadToken        ErrorCode = "bad_token"         // the token was refused; the old one stays in force
-	ErrorInternal        ErrorCode = "internal"          // the gateway failed
+	ErrorInternal        ErrorCode = "internal"          // the gateway could not do it now; try again soon
 )
 
 // ErrorCodeOf returns the code that tells a client of an error of [Decoder.Decode] or [ParseChannel].

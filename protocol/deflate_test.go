@@ -77,7 +77,10 @@ func TestFrameDeflated(t *testing.T) {
 		{"header shrinks from 10 bytes to 4", strings.Repeat("notifications:user:42 ", 5000), true},
 		{"JSON of 1 KiB", notificationText(1 << 10), true},
 		{"JSON of 64 KiB", notificationText(64 << 10), true},
-		{"JSON of 256 KiB", notificationText(256 << 10), true},
+		{"JSON of 128 KiB", notificationText(128 << 10), true},
+		{"at the bound", strings.Repeat("x", maxDeflate-overhead), true},
+		{"one byte beyond the bound", strings.Repeat("x", maxDeflate+1-overhead), false},
+		{"far beyond the bound", strings.Repeat("x", 4*maxDeflate), false},
 		{"UTF-8", strings.Repeat("κόσμε 🔔", 100), true},
 		{"noise", noise(100_000), true},
 	} {
@@ -305,7 +308,7 @@ func echo(conn net.Conn) error {
 // BenchmarkDeflated: once is what a publication costs when its first compressed connection comes, again what every
 // other one costs.
 func BenchmarkDeflated(b *testing.B) {
-	for _, n := range []int{256, 1024, 4096, 65536} {
+	for _, n := range []int{256, 1024, 4096, 65536, 200_000} { // the last is near the bound, escapes included
 		f, _ := NewNotification("user:42", notificationText(n), 1_767_225_600_000)
 		b.Run(fmt.Sprintf("once/payload=%d", n), func(b *testing.B) {
 			b.SetBytes(int64(f.Len()))

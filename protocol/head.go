@@ -27,6 +27,7 @@ var (
 	errDuplicate = errors.New("header given twice")
 	errNotFound  = errors.New("no such path")
 	errOrigin    = errors.New("origin not allowed")
+	errRebound   = errors.New("origin equals a Host that is not loopback")
 	errNoUpgrade = errors.New("not an upgrade")
 	errVersion   = errors.New("HTTP version")
 	errMethod    = errors.New("method")

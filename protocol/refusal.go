@@ -77,6 +77,8 @@ func (u *Upgrader) refusal(err error) *Refusal {
 		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: "bad_method", Body: "WebSocket handshakes are GET requests."}
 	case errors.Is(err, errOrigin):
 		return &Refusal{Status: http.StatusForbidden, Reason: "bad_origin", Body: "This origin is not allowed (-allow-origin)."}
+	case errors.Is(err, errRebound):
+		return &Refusal{Status: http.StatusForbidden, Reason: "bad_origin", Body: rebound}
 	case errors.Is(err, errVersion):
 		return &Refusal{Status: http.StatusHTTPVersionNotSupported, Reason: "bad_request", Body: "WebSocket handshakes are HTTP/1.1 requests."}
 	case errors.Is(err, errBody):
@@ -99,6 +101,11 @@ func (u *Upgrader) refusal(err error) *Refusal {
 		return bad("The handshake is malformed.")
 	}
 }
+
+// rebound is for whoever meets the rule of LoopbackHost without meaning harm: a proxy is in front, or a name was given to
+// this machine.
+const rebound = "This origin is not allowed: this gateway listens on loopback and asks for no token, so pages connect from localhost only. " +
+	"Start it with -allow-origin and the origin of your pages, or behind a proxy with -trusted-proxy and the proxy's address."
 
 func (u *Upgrader) welcome() string {
 	text := "This is a Carillon notification gateway. It speaks WebSocket: connect to /ws."

@@ -14,6 +14,10 @@ type UpgradeConfig struct {
 	// loopback origin itself. Requests without an Origin do not come from a page and are always allowed.
 	AllowOrigins []string
 	Loopback     bool
+	// LoopbackHost has an origin that equals Host count only if Host is a loopback name or address. It is for gateways
+	// that nothing but their loopback address protects: anybody can have a name point there (DNS rebinding), and a page
+	// of that name has an origin that equals Host. No other name can be told from it.
+	LoopbackHost bool
 	// Deflate accepts permessage-deflate (RFC 7692) when it is offered; else extensions are not looked at.
 	Deflate bool
 	// TrustForwarded keeps X-Forwarded-For, for [ClientAddr] to judge; else it is not looked at.
@@ -88,11 +92,11 @@ func NewUpgrader(cfg UpgradeConfig) *Upgrader {
 	u.lib = ws.Upgrader{
 		ProtocolCustom: u.chooseProtocol,
 		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
-			switch {
-			case !isKey(u.in.key):
+			if !isKey(u.in.key) {
 				return nil, ws.ErrHandshakeBadSecKey
-			case !u.originAllowed():
-				return nil, errOrigin
+			}
+			if err := u.checkOrigin(); err != nil {
+				return nil, err
 			}
 			return u.in.deflate.header(), nil
 		},
@@ -150,25 +154,33 @@ func (u *Upgrader) chooseProtocol(offered []byte) (chosen string, ok bool) {
 	return chosen, true
 }
 
-// originAllowed is the defence against pages of other sites that connect with the user's cookies or from the
+// checkOrigin is the defence against pages of other sites that connect with the user's cookies or from the
 // user's own network (RFC 6455 section 10.2).
-func (u *Upgrader) originAllowed() bool {
+func (u *Upgrader) checkOrigin() error {
 	if u.in.seen&seenOrigin == 0 {
-		return true
+		return nil
 	}
 	origin := u.in.origin
 	if len(u.cfg.AllowOrigins) > 0 {
 		for _, allowed := range u.cfg.AllowOrigins {
 			if allowed == "*" || equalFold(origin, allowed) {
-				return true
+				return nil
 			}
 		}
-		return false
+		return errOrigin
 	}
 	scheme, authority, _ := bytes.Cut(origin, []byte("://"))
 	host, _, ok := splitHostPort(authority)
-	if !ok || !isToken(scheme) {
-		return false
+	switch {
+	case !ok || !isToken(scheme):
+		return errOrigin
+	case u.cfg.Loopback && IsLoopbackHost(string(host)):
+		return nil
+	case !equalFold(authority, u.in.host):
+		return errOrigin
+	case u.cfg.LoopbackHost && !IsLoopbackHost(string(host)):
+		return errRebound
+	default:
+		return nil
 	}
-	return equalFold(authority, u.in.host) || u.cfg.Loopback && IsLoopbackHost(string(host))
 }

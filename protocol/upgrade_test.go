@@ -77,6 +77,7 @@ func TestUpgrade(t *testing.T) {
 	loopback := UpgradeConfig{Loopback: true}
 	listed := UpgradeConfig{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
 	anyOrigin := UpgradeConfig{AllowOrigins: []string{"*"}}
+	unproven := UpgradeConfig{Loopback: true, LoopbackHost: true}
 	long := strings.Repeat("u", MaxChannelBytes)
 	for _, tc := range []struct {
 		name string
@@ -126,6 +127,11 @@ func TestUpgrade(t *testing.T) {
 		{"loopback origin, IPv4", request("Origin: http://127.0.0.1:5173"), loopback, Request{}},
 		{"loopback origin, IPv6", request("Origin: http://[::1]"), loopback, Request{}},
 		{"loopback origin of an app", request("Origin: tauri://localhost"), loopback, Request{}},
+		{"origin as Host, listening on loopback with tokens or behind a proxy", request("Origin: http://gate.example:8080"), loopback, Request{}},
+		{"origin as Host, a loopback name", request("Host: localhost:8080", "Origin: http://localhost:8080"), unproven, Request{}},
+		{"origin as Host, a loopback address", request("Host: 127.0.0.1:8080", "Origin: http://127.0.0.1:8080"), unproven, Request{}},
+		{"loopback origin of another port", request("Host: localhost:8080", "Origin: http://localhost:5173"), unproven, Request{}},
+		{"no origin, any Host", request(), unproven, Request{}},
 		{"origin in the list", request("Origin: https://app.example"), listed, Request{}},
 		{"origin in the list, with port", request("Origin: http://localhost:5173"), listed, Request{}},
 		{"no origin, list", request(), listed, Request{}},
@@ -180,6 +186,7 @@ func TestUpgradeRefused(t *testing.T) {
 	none := UpgradeConfig{}
 	loopback := UpgradeConfig{Loopback: true}
 	listed := UpgradeConfig{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
+	unproven := UpgradeConfig{Loopback: true, LoopbackHost: true}
 	random := make([]byte, 300)
 	for i := range random {
 		random[i] = byte(i * 167)
@@ -252,6 +259,11 @@ func TestUpgradeRefused(t *testing.T) {
 		{"T1 origin empty, Host empty", request("Host: ", "Origin: http://"), none, 403, "bad_origin", ""},
 		{"T1 two origins", request("Origin: http://gate.example:8080", "+Origin: https://evil.example"), none, 400, "bad_request", "twice"},
 		{"T1 the same origin twice", request("Origin: http://gate.example:8080", "+origin: http://gate.example:8080"), none, 400, "bad_request", "twice"},
+		{"T1 a name rebound to loopback", request("Host: evil.example:8080", "Origin: http://evil.example:8080"), unproven, 403, "bad_origin", "-allow-origin"},
+		{"T1 a rebound name, what helps behind a proxy", request("Host: evil.example:8080", "Origin: http://evil.example:8080"), unproven, 403, "bad_origin", "-trusted-proxy"},
+		{"T1 a rebound name in the absolute target", request("GET http://evil.example/ws HTTP/1.1", "Host: localhost", "Origin: http://evil.example"), unproven, 403, "bad_origin", "-trusted-proxy"},
+		{"T1 a rebound name that begins with localhost", request("Host: localhost.evil.example", "Origin: http://localhost.evil.example"), unproven, 403, "bad_origin", "-trusted-proxy"},
+		{"T1 foreign origin at a rebound name", request("Host: evil.example", "Origin: http://other.example"), unproven, 403, "bad_origin", "-allow-origin"},
 		{"T1 localhost as a prefix", request("Origin: http://localhost.evil.example"), loopback, 403, "bad_origin", ""},
 		{"T1 localhost as a suffix", request("Origin: http://evillocalhost"), loopback, 403, "bad_origin", ""},
 		{"T1 localhost as userinfo", request("Origin: http://localhost@evil.example"), loopback, 403, "bad_origin", ""},

@@ -82,6 +82,37 @@ func TestT01CrossSiteHandshake(t *testing.T) {
 			wantStatus(t, listed.Addr, origin, gatewaytest.Head("Origin: "+origin), http.StatusSwitchingProtocols)
 		}
 	})
+	// A page whose name was made to point at loopback (DNS rebinding) has an origin that equals Host.
+	at := func(origin string) string {
+		_, host, _ := strings.Cut(origin, "://")
+		return strings.Replace(gatewaytest.Head("Origin: "+origin), "Host: 127.0.0.1", "Host: "+host, 1)
+	}
+	_, port, _ := net.SplitHostPort(g.Addr)
+	rebound := "http://evil.example:" + port
+	proxied := attacked(t, "-trusted-proxy", "127.0.0.1")
+	g.withstands(t, "hs-rebinding", 8*mib, func(t *testing.T) {
+		for _, origin := range []string{
+			rebound, "http://evil.example", "https://evil.example", "http://localhost.evil.example:" + port, "http://127.0.0.1.evil.example:" + port,
+			"http://evil.example.:" + port, "http://192.0.2.1:" + port, "http://2130706433:" + port,
+		} {
+			answer := wantStatus(t, g.Addr, origin, at(origin), http.StatusForbidden)
+			for _, flag := range []string{"-allow-origin", "-trusted-proxy"} {
+				if !strings.Contains(answer, flag) {
+					t.Errorf("%s: %q does not say that %s helps", origin, answer, flag)
+				}
+			}
+			absolute := strings.Replace(at(origin), "/ws", origin+"/ws", 1)
+			wantStatus(t, g.Addr, origin+" in the request line", absolute, http.StatusForbidden)
+		}
+		for _, origin := range []string{own, "http://localhost:" + port, "http://[::1]:" + port} {
+			wantStatus(t, g.Addr, origin, at(origin), http.StatusSwitchingProtocols)
+		}
+		// Who says that there is a proxy, or names the origin, has a name.
+		wantStatus(t, proxied.Addr, "a proxy's name", at("https://bell.example"), http.StatusSwitchingProtocols)
+		wantStatus(t, proxied.Addr, "another origin at it", gatewaytest.Head("Origin: https://evil.example"), http.StatusForbidden)
+		wantStatus(t, listed.Addr, "an origin in the list", at("https://app.example"), http.StatusSwitchingProtocols)
+		wantStatus(t, listed.Addr, "a rebound name", at(rebound), http.StatusForbidden)
+	})
 	g.withstands(t, "hs-two-origins", 8*mib, func(t *testing.T) {
 		for _, second := range []string{"http://evil.example", own} {
 			head := gatewaytest.Head("Origin: "+own, "Origin: "+second)

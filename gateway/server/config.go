@@ -37,7 +37,7 @@ type Config struct {
 	MaxFragments     int           // frames of one message; default 128
 	MaxChannels      int           // subscriptions of one connection; default 1,000
 	MessageRate      int           // messages, pings and pongs a second from one connection, in the long run; 0: any number
-	MessageBurst     int           // of them at once; default 20 times MessageRate
+	MessageBurst     int           // of them at once; default 20 times MessageRate, or twice MaxChannels if that is more
 	HandshakeTimeout time.Duration // default 10 s
 	MessageTimeout   time.Duration // from an unfinished message's first byte; default 30 s
 	PingInterval     time.Duration // after this long without a byte a ping is sent; 0: never
@@ -79,7 +79,8 @@ const StopPatience = lingerFor + 3*time.Second
 
 // Bounds of a Config.
 const (
-	MaxCount     = math.MaxUint16 / 2 // of MaxChannels and MessageBurst: a record counts twice as many in 16 bits
+	MostChannels = math.MaxUint16     // of MaxChannels: conn.count has 16 bits
+	MostBurst    = math.MaxUint16 / 2 // of MessageBurst: conn.spent has 16 bits, and counts up to twice the burst
 	MinHeartbeat = 2 * time.Second    // the timing wheel turns once a second
 )
 
@@ -96,9 +97,12 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.MaxMessage, 64<<10)
 	setDefault(&cfg.MaxFragments, 128)
 	setDefault(&cfg.MaxChannels, 1000)
-	setDefault(&cfg.MessageBurst, 20*cfg.MessageRate)
-	if most := max(cfg.MaxChannels, cfg.MessageBurst); most > MaxCount {
-		return fmt.Errorf("%d channels or messages of one connection: at most %d are possible", most, MaxCount)
+	setDefault(&cfg.MessageBurst, DefaultBurst(cfg.MessageRate, cfg.MaxChannels))
+	if cfg.MaxChannels > MostChannels {
+		return fmt.Errorf("%d channels of one connection: at most %d are possible", cfg.MaxChannels, MostChannels)
+	}
+	if cfg.MessageBurst > MostBurst {
+		return fmt.Errorf("a burst of %d messages: at most %d are possible", cfg.MessageBurst, MostBurst)
 	}
 	if cfg.Heartbeat != 0 && cfg.Heartbeat < MinHeartbeat {
 		return fmt.Errorf("a heartbeat every %s: at most one in %s is possible", cfg.Heartbeat, MinHeartbeat)
@@ -117,6 +121,10 @@ func (cfg *Config) setDefaults() error {
 	cfg.Upgrade.TrustForwarded = len(cfg.TrustedProxies) > 0
 	return cfg.budgetFiles()
 }
+
+// DefaultBurst is the burst of messages when none is given: 20 seconds' worth of the rate, and at least enough for a
+// connection to give up all the channels that it may have and to subscribe to as many others.
+func DefaultBurst(rate, channels int) int { return min(max(20*rate, 2*channels), MostBurst) }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -46,7 +46,7 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 		refusal = *protocol.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
 		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired.Because(why)
-	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
+	case isEarly(err):
 		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
 	}
 	if refusal.Body == "" {
@@ -59,6 +59,12 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	} else {
 		lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], &refusal))
 	}
+}
+
+// isEarly reports whether a token cannot be judged yet, or is not valid yet: the same token may be good a little later.
+// A token whose key the issuer has retired is not: identity makes that an ErrExpired as well.
+func isEarly(err error) bool {
+	return (errors.Is(err, identity.ErrUnknownKey) || errors.Is(err, identity.ErrNotYet)) && !errors.Is(err, identity.ErrExpired)
 }
 
 // subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.
@@ -98,6 +104,9 @@ func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 	}
 	who, err := lp.cfg.Verifier.Verify(cmd.Token, time.Now())
 	switch {
+	case isEarly(err):
+		lp.refuseCommand(cmd.ID, "", protocol.ErrorInternal, err.Error()+": try again in a few seconds")
+		return
 	case err != nil:
 		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, err.Error())
 		return
