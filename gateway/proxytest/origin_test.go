@@ -8,7 +8,7 @@ import (
 
 	"github.com/gobwas/ws"
 
-	"github.com/carillon-ws/carillon/fanout/redistest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
 // TestPagesOfTheProxy: a page at the proxy's name connects through it to gateways on loopback that ask for no token. Such
