@@ -61,6 +61,7 @@ func (lp *loop) OnShutdown(gnet.Engine) {
 	lp.mailbox.mu.Lock()
 	lp.mailbox.el = nil // if it ended before it had its self-wake, nothing else has told
 	lp.mailbox.mu.Unlock()
+	lp.mailbox.waking.Wait()
 	close(lp.boot.over)
 }
 

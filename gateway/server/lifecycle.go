@@ -254,6 +254,9 @@ func (lp *loop) end() {
 	lp.mailbox.batch.Reset()
 	lp.mailbox.calls, lp.mailbox.writable = nil, nil
 	lp.mailbox.mu.Unlock()
+	// gnet closes the loop's event descriptor as soon as its loop has ended. Whoever is about to wake the loop would then
+	// write to whatever has that number next.
+	lp.mailbox.waking.Wait()
 	lp.wake.close()
 	lp.el = nil
 	lp.owner.disown()
