@@ -83,10 +83,12 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		return lp.onSelfWake(gc)
 	}
 	data, _ := gc.Peek(-1)
+	from := len(lp.doomed)
 	defer func() {
 		// Whatever happened, nothing is left inside gnet.
 		if p := recover(); p != nil {
 			lp.failed(c, p)
+			lp.reapSince(from)
 		}
 		lp.out = lp.out[:0]
 		lp.current = nil
@@ -98,7 +100,7 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 	}()
 	lp.current = c
 	lp.read(c, data)
-	lp.reap()
+	lp.reapSince(from)
 	return gnet.None
 }
 
@@ -118,7 +120,6 @@ func (lp *loop) failed(c *conn, p any) {
 	lp.n.panics.Add(1)
 	lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "conn", c.key, "panic", p, "stack", string(debug.Stack()))
 	lp.startClose(c, protocol.ErrInternal)
-	lp.reap()
 }
 
 // OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.

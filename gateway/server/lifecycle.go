@@ -221,10 +221,12 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	}
 	lp.owner.adopt()
 	lp.el = el
-	lp.sending, lp.walking, lp.everyone = false, false, 0
+	lp.sending, lp.walking, lp.everyone = false, false, cursor{}
 	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
 	lp.batch.Reset()
+	clear(lp.doomed)
 	lp.doomed = lp.doomed[:0]
+	lp.drain = drainState{}
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
 			lp.uncount(lp.conns.at(slot))
@@ -257,6 +259,7 @@ func (lp *loop) end() {
 	// gnet closes the loop's event descriptor as soon as its loop has ended. Whoever is about to wake the loop would then
 	// write to whatever has that number next.
 	lp.mailbox.waking.Wait()
+	lp.endSweeps()
 	lp.wake.close()
 	lp.el = nil
 	lp.owner.disown()

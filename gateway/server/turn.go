@@ -18,6 +18,9 @@ func (lp *loop) sendTurn(deadline int64) bool {
 	if !lp.sending {
 		return true
 	}
+	if !lp.reap(deadline) { // who is to be ended hears nothing more
+		return false
+	}
 	lp.n.slices.Add(1)
 	for {
 		if !lp.walking {
@@ -32,8 +35,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 		}
 		for lp.walking {
 			lp.stepRun()
-			lp.reap()
-			if fanout.Monotonic() > deadline {
+			if !lp.reap(deadline) || fanout.Monotonic() > deadline {
 				return false
 			}
 		}
@@ -43,7 +45,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 func (lp *loop) startRun(run fanout.Run) {
 	lp.run, lp.width = run, 0
 	if run.Channel == "" {
-		lp.everyone = 1
+		lp.everyone = cursor{}
 		lp.walking = true
 		return
 	}
@@ -91,13 +93,11 @@ func (lp *loop) stepRun() {
 // Runs on the loop.
 func (lp *loop) stepEveryone() {
 	for range walkStep {
-		if lp.everyone > lp.conns.used {
-			lp.everyone = 0
+		c := lp.everyone.next(&lp.conns)
+		if c == nil {
 			lp.endRun()
 			return
 		}
-		c := lp.conns.at(lp.everyone)
-		lp.everyone++
 		if c.state != stateOpen || c.subs.Empty() {
 			continue
 		}
