@@ -1,7 +1,6 @@
 package server
 
 import (
-	"runtime/debug"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -87,6 +86,7 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 	defer func() {
 		// Whatever happened, nothing is left inside gnet.
 		if p := recover(); p != nil {
+			defer lp.recoverCallback(&action, gnet.Shutdown) // it cannot be closed either: the loop begins anew
 			lp.failed(c, p)
 			lp.reapSince(from)
 		}
@@ -117,8 +117,7 @@ func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
 //
 // Runs on the loop.
 func (lp *loop) failed(c *conn, p any) {
-	lp.n.panics.Add(1)
-	lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "conn", c.key, "panic", p, "stack", string(debug.Stack()))
+	lp.sayPanic(p, c)
 	lp.startClose(c, protocol.ErrInternal)
 }
 
@@ -143,9 +142,8 @@ func (lp *loop) OnClose(gc gnet.Conn, _ error) (action gnet.Action) {
 // recoverCallback keeps a failure from ending the process: the action then ends the connection, or the loop.
 func (lp *loop) recoverCallback(action *gnet.Action, then gnet.Action) {
 	if p := recover(); p != nil {
-		lp.n.panics.Add(1)
-		lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.current = nil
+		lp.sayPanic(p, nil)
+		lp.current, lp.atHand = nil, nil
 		*action = then
 	}
 }

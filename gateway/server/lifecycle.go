@@ -221,12 +221,12 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	}
 	lp.owner.adopt()
 	lp.el = el
-	lp.sending, lp.walking, lp.everyone = false, false, cursor{}
-	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
-	lp.batch.Reset()
+	lp.endTurn()
+	lp.failing = false
 	clear(lp.doomed)
 	lp.doomed = lp.doomed[:0]
 	lp.drain = drainState{}
+	lp.atHand = nil
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
 			lp.uncount(lp.conns.at(slot))

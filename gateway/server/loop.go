@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,6 +36,7 @@ type loop struct {
 	busy     bitset // slots with a backlog
 	doomed   []doomed
 	sweeps   []*sweep
+	atHand   *conn    // the connection that work is busy with: a panic ends it
 	current  *conn    // the connection that gnet is calling us for
 	calls    []func() // taken from the mailbox, not yet run
 	writable []uint32 // taken from the mailbox, not yet flushed
@@ -50,6 +50,7 @@ type loop struct {
 	run      fanout.Run   // being sent to its subscribers
 	sending  bool         // turn is under way
 	walking  bool         // run is not sent to all yet
+	failing  bool         // the last turn was dropped: it panicked
 	everyone cursor       // of a run that goes to every connection
 	ticked   uint32       // second up to which timers are to be handled
 	wake     selfWake
@@ -58,6 +59,7 @@ type loop struct {
 	began    int64 // when the turn began, as fanout.Monotonic tells
 	written  int64 // when the turn's last run was written
 	events   eventLog
+	panics   panicLog
 	width    int            // connections that the run went to so far
 	observe  func(ns int64) // lp.published, bound once
 	pong     []byte         // the message heartbeat of second pongAt
@@ -116,7 +118,7 @@ func (lp *loop) Run(context.Context) error {
 //
 // Runs on the loop.
 func (lp *loop) work() (err error) {
-	defer lp.recoverWork()
+	defer lp.recoverWork(&err)
 	lp.owner.mustOwn()
 	lp.n.beat.Store(int64(lp.now()))
 	start := fanout.Monotonic()
@@ -167,12 +169,7 @@ func (lp *loop) takeMail() bool {
 
 	// Should one of these fail, the next work goes on behind it.
 	if take {
-		lp.batch.TellGaps(time.Now().UnixMilli())
-		lp.turn.Load(lp.batch.Items)
-		lp.began = fanout.Monotonic()
-		lp.written = lp.began // nobody may be left who hears any of it
-		lp.sending = true
-		lp.n.turns.Add(1)
+		lp.startTurn()
 	}
 	for len(lp.calls) > 0 {
 		f := lp.calls[0]
@@ -199,7 +196,9 @@ func (lp *loop) flushWritable(deadline int64) bool {
 	for i := 1; len(lp.writable) > 0; i++ {
 		slot := lp.writable[0]
 		lp.writable = lp.writable[1:]
-		lp.flush(lp.conns.at(slot))
+		lp.atHand = lp.conns.at(slot)
+		lp.flush(lp.atHand)
+		lp.atHand = nil
 		if i%8 == 0 && (!lp.reap(deadline) || fanout.Monotonic() > deadline) {
 			return len(lp.writable) == 0 && len(lp.doomed) == 0
 		}
@@ -219,7 +218,9 @@ func (lp *loop) expireTimers(deadline int64) bool {
 		if c == nil {
 			return lp.reap(deadline)
 		}
+		lp.atHand = c
 		lp.expire(c)
+		lp.atHand = nil
 		if i%64 == 0 && (!lp.reap(deadline) || fanout.Monotonic() > deadline) {
 			return false
 		}
@@ -273,21 +274,13 @@ func (lp *loop) reapAt(i int) {
 	if d.c.key != d.key || d.c.state == stateFree || d.c.state == stateDead {
 		return
 	}
+	lp.atHand = d.c
 	if d.err != nil {
 		lp.startClose(d.c, d.err)
 	} else {
 		lp.cut(d.c, d.label)
 	}
-}
-
-// recoverWork keeps a failure of our own from ending the engine and every connection on it: gnet does not recover.
-// What the failed handler was doing is lost; the loop goes on with the next thing.
-func (lp *loop) recoverWork() {
-	if p := recover(); p != nil {
-		lp.n.panics.Add(1)
-		lp.cfg.Log.Error("handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.again()
-	}
+	lp.atHand = nil
 }
 
 // again has work called again, behind the sockets that have become ready.

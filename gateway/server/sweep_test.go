@@ -142,8 +142,7 @@ func TestReapIsSliced(t *testing.T) {
 // startTurnOf begins a turn of one item. Runs on the loop.
 func (lp *loop) startTurnOf(item fanout.Item) {
 	lp.batch.Add(item, 1<<20)
-	lp.turn.Load(lp.batch.Items)
-	lp.sending = true
+	lp.startTurn()
 }
 
 // A connection that is doomed may be gone, and its record another's, before it is ended.

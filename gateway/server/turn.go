@@ -2,6 +2,7 @@ package server
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
 )
@@ -18,6 +19,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 	if !lp.sending {
 		return true
 	}
+	defer lp.recoverTurn()
 	if !lp.reap(deadline) { // who is to be ended hears nothing more
 		return false
 	}
@@ -27,7 +29,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 			run, ok := lp.turn.Next()
 			if !ok {
 				lp.batch.Reset()
-				lp.sending = false
+				lp.sending, lp.failing = false, false
 				lp.n.turn.observe(lp.written - lp.began)
 				return true
 			}
@@ -40,6 +42,17 @@ func (lp *loop) sendTurn(deadline int64) bool {
 			}
 		}
 	}
+}
+
+// startTurn makes the batch that was taken the next turn.
+func (lp *loop) startTurn() {
+	defer lp.recoverTurn()
+	lp.sending = true
+	lp.n.turns.Add(1)
+	lp.began = fanout.Monotonic()
+	lp.written = lp.began // nobody may be left who hears any of it
+	lp.batch.TellGaps(time.Now().UnixMilli())
+	lp.turn.Load(lp.batch.Items)
 }
 
 func (lp *loop) startRun(run fanout.Run) {
