@@ -84,7 +84,7 @@ func (cfg *config) checkNumbers() error {
 			return usagef("-%s %d: between 1 and %d are possible", name, n, server.MaxCount)
 		}
 	}
-	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "heartbeat": s.Heartbeat} {
+	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "drain-delay": s.DrainDelay, "heartbeat": s.Heartbeat} {
 		if d < 0 {
 			return usagef("-%s %s is negative", name, d)
 		}

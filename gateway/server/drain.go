@@ -10,6 +10,21 @@ import (
 // drainTick is how often the loops are told how far the drain should be.
 const drainTick = 20 * time.Millisecond
 
+// delayDrain serves on for Config.DrainDelay while Stats.Leaving says that the server is about to go, so that balancers
+// send newcomers elsewhere before anybody is refused. Must not run on the loop: it blocks.
+func (s *Server) delayDrain(failed <-chan error) error {
+	s.leaving.Store(true)
+	if s.cfg.DrainDelay <= 0 {
+		return nil
+	}
+	select {
+	case <-s.after(s.cfg.DrainDelay):
+		return nil
+	case err := <-failed:
+		return err
+	}
+}
+
 // drain refuses newcomers, tells every client to come back after a time of its own, evenly over Config.Drain, and
 // waits until all are gone. It gives up on those that have not left StopPatience after the last client was told, and on
 // clients that cannot be told for so long. Must not run on the loop: it blocks.

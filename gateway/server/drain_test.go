@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/gobwas/ws"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
@@ -236,6 +238,56 @@ func TestDrainRefusesLateRequests(t *testing.T) {
 	stays.wantClose(protocol.CloseServiceRestart)
 	if n := refusedAs(s, protocol.RefuseDraining.Reason); n != 2 {
 		t.Errorf("%d are refused because the gateway drains, want 2", n)
+	}
+}
+
+// With a delay everything goes on as before until it is over, and only who asks whether the server is ready is told. A
+// loop that ends unasked is started again, too.
+func TestDrainDelay(t *testing.T) {
+	t.Parallel()
+	var log logged
+	s, feeder, stop := launchServer(t, func(cfg *Config) { cfg.Loops, cfg.DrainDelay, cfg.Log = 1, time.Minute, slog.New(&log) })
+	over := make(chan time.Time)
+	s.after = func(d time.Duration) <-chan time.Time {
+		if d != time.Minute {
+			t.Errorf("the delay is %v", d)
+		}
+		return over
+	}
+	lp := s.loops[0]
+	first := dial(t, s)
+	first.subscribe("a")
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	eventually(t, "the server says that it leaves", func() bool { return s.Stats().Leaving })
+
+	onLoop(t, lp, func() { lp.index = &fanout.Index[member]{} }) // from which nobody can be taken
+	first.reset()
+	eventually(t, "the loop runs again", func() bool { return s.Stats().Restarts == 1 && lp.call(func() {}) })
+	second := dial(t, s)
+	second.subscribe("a")
+	feeder.Publish("notifications:a", "still here")
+	second.wantNotification("a", "still here")
+	if s.Stats().Draining {
+		t.Error("it drains before the delay is over")
+	}
+	close(over)
+	second.wantClose(protocol.CloseServiceRestart)
+	if !s.Stats().Draining {
+		t.Error("it does not drain after the delay")
+	}
+	_ = second.nc.Close()
+	receive(t, "the end of Run", stopped)
+}
+
+// A loop that cannot be started again ends the delay.
+func TestDrainDelayEndsWithALoop(t *testing.T) {
+	t.Parallel()
+	s := &Server{cfg: Config{DrainDelay: time.Minute}, after: func(time.Duration) <-chan time.Time { return nil }}
+	failed := make(chan error, 1)
+	failed <- errNoStart
+	if err := s.delayDrain(failed); !errors.Is(err, errNoStart) {
+		t.Errorf("delayDrain = %v, want %v", err, errNoStart)
 	}
 }
 

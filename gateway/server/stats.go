@@ -14,6 +14,7 @@ import (
 type Stats struct {
 	Loops          []LoopStats
 	MaxConnections int    // the limit in force
+	Leaving        bool   // the server has been told to end: the drain comes, or is under way
 	Draining       bool   // no new connections are taken
 	Restarts       uint64 // loops that ended unasked and were started again
 }
