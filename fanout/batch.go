@@ -26,7 +26,7 @@ type Batch struct {
 // whatever its size.
 func (b *Batch) Add(item Item, limit int) (added bool) {
 	if n := item.Frame.Len(); b.bytes > 0 && b.bytes+n > limit {
-		b.drop(item.Channel)
+		b.drop(item.Channel, 1)
 		return false
 	}
 	b.bytes += item.Frame.Len()
@@ -34,7 +34,7 @@ func (b *Batch) Add(item Item, limit int) (added bool) {
 	return true
 }
 
-func (b *Batch) drop(channel string) {
+func (b *Batch) drop(channel string, n uint64) {
 	if b.dropped == nil {
 		b.dropped = make(map[string]uint64)
 	}
@@ -42,7 +42,17 @@ func (b *Batch) drop(channel string) {
 		b.droppedAll = true
 		return
 	}
-	b.dropped[channel]++
+	b.dropped[channel] += n
+}
+
+// Lose notes that an item did not reach all of its subscribers: a gap will tell them. What is no publication counts as
+// none dropped.
+func (b *Batch) Lose(item Item) {
+	n := uint64(0)
+	if item.TakenAt != 0 {
+		n = 1
+	}
+	b.drop(item.Channel, n)
 }
 
 // Bytes is the size of the frames in the batch.

@@ -89,7 +89,7 @@ func (cfg *config) checkNumbers() error {
 	if n := s.MessageBurst; n < 0 || n > server.MostBurst {
 		return usagef("-max-message-burst %d: between 1 and %d are possible, 0 chooses", n, server.MostBurst)
 	}
-	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "heartbeat": s.Heartbeat} {
+	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "drain-delay": s.DrainDelay, "heartbeat": s.Heartbeat} {
 		if d < 0 {
 			return usagef("-%s %s is negative", name, d)
 		}

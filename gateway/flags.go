@@ -100,6 +100,7 @@ func flagTable(cfg *config) []flagGroup {
 		{"Operation", []flagRow{
 			{name: "admin", bind: text(&cfg.admin, "127.0.0.1:9090"), trades: "where operators look: metrics, health, publishing, the demo page and the operator page"},
 			{name: "admin-token", bind: text(&cfg.adminToken, ""), secret: true, trades: "bearer token for the admin listener; without one only metrics and health are served beyond loopback"},
+			{name: "drain-delay", bind: span(&s.DrainDelay, 0), trades: "time after SIGTERM in which everything goes on but /readyz, which is red at once: as long as balancers take to notice, so that they send no newcomer who is refused; then comes -drain"},
 			{name: "drain", bind: span(&s.Drain, 5*time.Second), trades: "time over which clients are told to come back after SIGTERM, evenly: longer spares whatever they come back to; a second SIGTERM leaves at once; 0 is all at once"},
 			{name: "gc-percent", bind: number(&cfg.gcPercent, 100), wins: "GOGC", trades: "heap growth that starts a garbage collection, as GOGC, which wins over it: more collects less often and holds more memory; a delivery allocates nothing, so there is little to gain"},
 			{name: "memory-limit", bind: bytesizeOrNone(&cfg.memoryLimit), wins: "GOMEMLIMIT", trades: "Go memory beyond which collections come closer, as GOMEMLIMIT, which wins over it: set it below the container's limit less 8KiB a connection for the kernel's share; 0 is none"},

@@ -27,7 +27,7 @@ type notifier struct {
 	stats func() server.Stats
 	redis func() (up bool, name string)
 	live  func() error
-	drain time.Duration
+	drain time.Duration // from the signal until the last client has been told
 
 	send     func(state string) // one message to the service manager
 	watchdog time.Duration      // how often it wants to hear that we live; 0: it does not ask
@@ -36,7 +36,7 @@ type notifier struct {
 // newNotifier returns nil if no service manager listens.
 func newNotifier(g *gateway) *notifier {
 	n := &notifier{
-		ready: g.server.Ready(), stats: g.server.Stats, live: g.server.Live, drain: g.cfg.server.Drain,
+		ready: g.server.Ready(), stats: g.server.Stats, live: g.server.Live, drain: g.cfg.server.DrainDelay + g.cfg.server.Drain,
 		redis: func() (bool, string) { return g.redis.Stats().Up, g.redis.String() },
 	}
 	n.send = func(state string) {
@@ -73,7 +73,7 @@ func (n *notifier) run(ctx context.Context) error {
 		n.send(daemon.SdNotifyReady + "\n" + n.status())
 		n.beat(ctx.Done(), n.status)
 	}
-	// The stop timeout of the unit need not know -drain: this asks for the time that it takes.
+	// The stop timeout of the unit need not know -drain-delay and -drain: this asks for the time that it takes.
 	longest := n.drain + server.StopPatience + stopMargin
 	n.send(fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d\n%s", daemon.SdNotifyStopping, longest.Microseconds(), n.leaving()))
 	n.beat(n.drained(longest), n.leaving)
@@ -121,7 +121,7 @@ func (n *notifier) beat(done <-chan struct{}, status func() string) {
 	}
 }
 
-// drained is closed when no socket is left, or when the server has given up on those that are.
+// drained is closed when the server drains and no socket is left, or when the server has given up on those that are.
 func (n *notifier) drained(longest time.Duration) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -129,7 +129,7 @@ func (n *notifier) drained(longest time.Duration) <-chan struct{} {
 		poll := time.NewTicker(50 * time.Millisecond)
 		defer poll.Stop()
 		over := time.After(longest - stopMargin)
-		for n.sockets() > 0 {
+		for !n.stats().Draining || n.sockets() > 0 { // before it drains others may come
 			select {
 			case <-poll.C:
 			case <-over:
@@ -166,5 +166,8 @@ func (n *notifier) status() string {
 }
 
 func (n *notifier) leaving() string {
+	if !n.stats().Draining {
+		return fmt.Sprintf("STATUS=about to drain, /readyz is red; %d sockets", n.sockets())
+	}
 	return fmt.Sprintf("STATUS=draining, %d sockets left", n.sockets())
 }

@@ -69,7 +69,7 @@ func TestServiceManager(t *testing.T) {
 	said := manager(t)
 	t.Setenv("WATCHDOG_USEC", "300000")
 	redis := redistest.Start(t)
-	gw := start(t, "-redis", redis.URL(), "-drain", "2s")
+	gw := start(t, "-redis", redis.URL(), "-drain", "2s", "-drain-delay", "500ms")
 	await(t, said, "READY=1", "0 connections", "subscribed at redis://")
 	c := join(t, gw.ws, "room")
 	await(t, said, "WATCHDOG=1")
@@ -83,7 +83,8 @@ func TestServiceManager(t *testing.T) {
 	if status := gw.stop(); status != exitOK {
 		t.Errorf("exit status %d", status)
 	}
-	await(t, said, "STOPPING=1", "EXTEND_TIMEOUT_USEC=12000000", "draining, ")
+	await(t, said, "STOPPING=1", "EXTEND_TIMEOUT_USEC=12500000", "about to drain")
+	await(t, said, "draining, ")
 }
 
 // TestReadyWithoutRedis: a unit must not fail because Redis is away.
@@ -162,7 +163,7 @@ func fakeNotifier() (*notifier, chan string) {
 	return &notifier{
 		ready: ready,
 		stats: func() server.Stats {
-			return server.Stats{Loops: []server.LoopStats{{Connections: 1}, {Connections: 2}}}
+			return server.Stats{Draining: true, Loops: []server.LoopStats{{Connections: 1}, {Connections: 2}}}
 		},
 		redis: func() (bool, string) { return false, "here" },
 		live:  func() error { return nil },

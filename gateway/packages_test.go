@@ -40,7 +40,7 @@ func TestServiceFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStopSec=(\S+)$`))
-	if longest := cfg.server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
+	if longest := cfg.server.DrainDelay + cfg.server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
 		t.Errorf("TimeoutStopSec=%s (%v), and a drain takes %s", stop, err, longest)
 	}
 	start, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStartSec=(\S+)$`))
@@ -77,7 +77,7 @@ func TestComposeFits(t *testing.T) {
 		t.Errorf("flags %q were not understood", args)
 	}
 	grace, err := time.ParseDuration(submatch(t, compose, `stop_grace_period: (\S+)`))
-	if longest := cfg.server.Drain + server.StopPatience; err != nil || grace < longest {
+	if longest := cfg.server.DrainDelay + cfg.server.Drain + server.StopPatience; err != nil || grace < longest {
 		t.Errorf("stop_grace_period %s (%v), and a drain takes %s", grace, err, longest)
 	}
 }

@@ -50,17 +50,18 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 
 	tuneRuntime(cfg, len(g.server.Loops()))
 	parts := newGroup(ctx)
-	// While the server drains, its clients still hear what is published and operators still see how it goes.
+	// Until the server has drained, its clients still hear what is published, newcomers of the delay still show tokens, and
+	// operators still see how it goes.
 	drained, over := context.WithCancel(context.WithoutCancel(ctx))
 	parts.run(func(ctx context.Context) error { defer over(); return g.server.Run(ctx) })
 	parts.run(func(context.Context) error { return g.redis.Run(drained, g.feeder) })
 	parts.run(func(context.Context) error { return g.admin.Run(drained) })
 	parts.run(newNotifier(g).run)
 	if g.verifier != nil {
-		parts.run(g.verifier.Run)
+		parts.run(func(context.Context) error { return g.verifier.Run(drained) })
 	}
 	if cfg.demo {
-		parts.run(g.demo)
+		parts.run(func(context.Context) error { return g.demo(drained) })
 	}
 	parts.run(func(ctx context.Context) error {
 		select {
@@ -73,7 +74,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 		for _, lp := range g.server.Stats().Loops {
 			connections += lp.Connections
 		}
-		log.Info("stopping: clients are told to come back", "connections", connections, "over", cfg.server.Drain)
+		log.Info("stopping: clients are told to come back", "connections", connections, "after", cfg.server.DrainDelay, "over", cfg.server.Drain)
 		return nil
 	})
 	began := time.Now()
@@ -193,7 +194,7 @@ func (g *gateway) ready() []admin.Check {
 	}
 	checks := []admin.Check{
 		{Name: "listening", OK: listening, Detail: g.server.Addr()},
-		{Name: "not draining", OK: !stats.Draining},
+		{Name: "not draining", OK: !stats.Leaving},
 		{Name: "redis subscribed", OK: g.redis.Stats().Up, Detail: g.redis.String()},
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}

@@ -87,6 +87,79 @@ func TestT28RestartHerd(t *testing.T) {
 			_ = c.Close()
 		}
 	})
+	// Sockets that knock and say nothing take nobody's turn: the last client is told, too. It is the bystander, whose pings are
+	// answered until then.
+	t.Run("end-drain-knocks", func(t *testing.T) {
+		g := attacked(t, "-loops", "1", "-drain", "1s")
+		first := g.crowd(t, 1)
+		silent := make([]*gatewaytest.Client, scale(100, 1000))
+		open := func(i int) (err error) {
+			silent[i], err = gatewaytest.Connect(g.Addr)
+			return err
+		}
+		each(t, len(silent), open)
+		g.awaitSockets(t, 1+float64(len(silent)))
+		b := g.bystand(t)          // far behind the first
+		for _, c := range silent { // their places are free, and before the bystander's
+			_ = c.Close()
+		}
+		g.awaitSockets(t, 2)
+		knocked := make(chan error, 1)
+		go func() {
+			if err := g.turnedAway(); err != nil { // it drains
+				knocked <- err
+				return
+			}
+			for i := range silent {
+				if err := open(i); err != nil {
+					knocked <- err
+					return
+				}
+			}
+			knocked <- nil
+		}()
+		g.drained(t, first)
+		var closed *gatewaytest.CloseError
+		if err := <-b.ended; !errors.As(err, &closed) || closed.Code != protocol.CloseServiceRestart {
+			t.Errorf("the bystander: %v, want %d", err, protocol.CloseServiceRestart)
+		}
+		if err := <-knocked; err != nil {
+			t.Error(err)
+		}
+		for _, c := range silent {
+			if c != nil {
+				_ = c.Close()
+			}
+		}
+		if status := g.ExitStatus(10 * time.Second); status != 0 {
+			t.Errorf("exit status %d: %s", status, g.Log())
+		}
+	})
+	// During the delay everything goes on, and only balancers are told.
+	t.Run("end-drain-delay", func(t *testing.T) {
+		g := attacked(t, "-drain-delay", "1h", "-drain", "1h")
+		b := g.bystand(t)
+		g.Signal(syscall.SIGTERM)
+		g.AwaitStatus("/readyz", http.StatusServiceUnavailable)
+		if n := g.Metric("ws_draining"); n != 0 {
+			t.Errorf("ws_draining is %v", n)
+		}
+		if err := g.serves(); err != nil { // a newcomer
+			t.Error(err)
+		}
+		if status, body, err := gatewaytest.Get(g.Admin + "/livez"); err != nil || status != http.StatusOK {
+			t.Errorf("/livez: %d %s %v", status, body, err)
+		}
+		b.leave(t)
+		began := time.Now()
+		g.Signal(syscall.SIGTERM)
+		if status := g.ExitStatus(10 * time.Second); status != 128+int(syscall.SIGTERM) {
+			t.Errorf("exit status %d after the second signal", status)
+		}
+		if took := time.Since(began); tooLate(took, answerWithin) {
+			t.Errorf("after the second signal it left in %v", took)
+		}
+	})
 	// Who balances load is told first, and who watches sees the drain.
 	t.Run("end-drain-readiness", func(t *testing.T) {
 		g := attacked(t, "-drain", "1m") // until the clients leave
@@ -128,6 +201,14 @@ func TestT28RestartHerd(t *testing.T) {
 		for _, c := range clients {
 			_ = c.Close()
 		}
+	})
+}
+
+// awaitSockets waits until the gateway has so many sockets.
+func (g *target) awaitSockets(t *testing.T, want float64) {
+	t.Helper()
+	gatewaytest.Eventually(t, gatewaytest.Patience, "the sockets are not those", func() bool {
+		return g.Metric("ws_sockets_active") == want
 	})
 }
 

@@ -120,7 +120,7 @@ var scalars = []scalarMetric{
 		func(s *snapshot) float64 { return truth(s.server.Draining) },
 	},
 	{
-		desc("loop_panics_total", "Handlers that failed; each cost one connection."), counter,
+		desc("loop_panics_total", "Handlers that failed; each cost one connection, or what was being sent, which is told as a gap."), counter,
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Panics) }),
 	},
 	{
@@ -226,7 +226,7 @@ var labelled = []labelledMetric{
 		func(lp *server.LoopStats) map[string]uint64 { return lp.Errors },
 	},
 	{
-		desc("ws_messages_dropped_total", "Notifications not delivered; overload counts publications, slow counts deliveries.", "reason"), knownDrops,
+		desc("ws_messages_dropped_total", "Notifications not delivered; overload and panic count publications, slow counts deliveries.", "reason"), knownDrops,
 		func(lp *server.LoopStats) map[string]uint64 { return lp.Dropped },
 	},
 }

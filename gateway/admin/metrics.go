@@ -133,5 +133,5 @@ var (
 		string(protocol.ErrorTooManyChannels), string(protocol.ErrorForbidden), string(protocol.ErrorRateLimited),
 		string(protocol.ErrorBadToken), string(protocol.ErrorInternal),
 	}
-	knownDrops = []string{string(protocol.GapOverload), string(protocol.GapSlow)}
+	knownDrops = []string{string(protocol.GapOverload), string(protocol.GapSlow), server.DroppedByPanic}
 )

@@ -25,12 +25,13 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
+	from := len(lp.doomed)
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
 		lp.refuse(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
-	lp.reap()
+	lp.reapSince(from)
 	lp.current = nil
 	if c.state == stateDead {
 		return gnet.Close

@@ -629,7 +629,7 @@ func TestAllocationsCompressed(t *testing.T) {
 			copy(data, frame) // read changes it
 			lp.current = lp.conns.at(1)
 			lp.read(lp.current, data)
-			lp.reap()
+			lp.reapSince(0)
 			lp.current = nil
 		},
 	} {

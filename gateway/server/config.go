@@ -51,7 +51,8 @@ type Config struct {
 	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
 
-	Drain time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
+	DrainDelay time.Duration // how long everything goes on when Run's context ends, before the drain begins
+	Drain      time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For, or PROXY protocol header, is believed
 	ProxyProtocol  bool           // they send a PROXY protocol header before anything else

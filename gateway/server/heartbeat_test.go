@@ -221,7 +221,7 @@ func TestProgressOfABacklogIsLife(t *testing.T) {
 			sentAt := lp.pingAt(c)
 			lp.expireOpen(c, sentAt)
 			lp.expireOpen(c, sentAt+4)
-			lp.reap()
+			lp.reap(1 << 62)
 		})
 		p.wantOp(ws.OpPing, "")
 		p.wantClose(protocol.CloseHeartbeatMissed)

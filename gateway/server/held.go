@@ -180,14 +180,14 @@ func (lp *loop) relieve() (done bool) {
 		if older := lp.srv.holdsOlder(lp, age-int64(sameAge)); older != nil && older.askRelief() || age == ageNone {
 			break
 		}
-		lp.giveWay(lp.ages[0].c)
+		lp.giveWay(lp.ages[0].c, deadline)
 	}
 	lp.grown = false
 	return true
 }
 
 // giveWay has the connection that holds the oldest frame drop it, as the policy says, or ends the connection.
-func (lp *loop) giveWay(c *conn) {
+func (lp *loop) giveWay(c *conn, deadline int64) {
 	b := &c.ext.backlog
 	switch c.state {
 	case stateOpen:
@@ -203,7 +203,7 @@ func (lp *loop) giveWay(c *conn) {
 	default: // its close frame waits behind what it does not take
 		lp.kill(c, "lingered")
 	}
-	lp.reap()
+	lp.reap(deadline)
 }
 
 // askRelief has this loop make room. It reports false if the loop is not running. Safe to call from any goroutine.

@@ -233,12 +233,13 @@ func (lp *loop) begin(el gnet.EventLoop) {
 	}
 	lp.owner.adopt()
 	lp.el = el
-	lp.sending, lp.walking, lp.everyone = false, false, 0
-	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
-	lp.batch.Reset()
-	lp.forgetHeldRun()
+	lp.endTurn()
 	lp.asked.Store(false)
+	lp.failing = false
+	clear(lp.doomed)
 	lp.doomed = lp.doomed[:0]
+	lp.drain = drainState{}
+	lp.atHand = nil
 	if lp.n.sockets.Load() != 0 { // the last engine left a mess
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
 			lp.uncount(lp.conns.at(slot))
@@ -270,6 +271,10 @@ func (lp *loop) end() {
 	lp.mailbox.batch.Reset()
 	lp.mailbox.calls, lp.mailbox.writable = nil, nil
 	lp.mailbox.mu.Unlock()
+	// gnet closes the loop's event descriptor as soon as its loop has ended. Whoever is about to wake the loop would then
+	// write to whatever has that number next.
+	lp.mailbox.waking.Wait()
+	lp.endSweeps()
 	lp.wake.close()
 	lp.el = nil
 	lp.owner.disown()

@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +38,8 @@ type loop struct {
 	grown    bool       // backlogs have grown since they were last within their total
 	heldRun  [2][]*held // frames of the run that are in backlogs: as they are, and compressed
 	doomed   []doomed
+	sweeps   []*sweep
+	atHand   *conn    // the connection that work is busy with: a panic ends it
 	current  *conn    // the connection that gnet is calling us for
 	calls    []func() // taken from the mailbox, not yet run
 	writable []uint32 // taken from the mailbox, not yet flushed
@@ -51,7 +53,8 @@ type loop struct {
 	run      fanout.Run   // being sent to its subscribers
 	sending  bool         // turn is under way
 	walking  bool         // run is not sent to all yet
-	everyone uint32       // the walk over all connections: the next slot; 0 when there is none
+	failing  bool         // the last turn was dropped: it panicked
+	everyone cursor       // of a run that goes to every connection
 	ticked   uint32       // second up to which timers are to be handled
 	wake     selfWake
 	drain    drainState
@@ -59,6 +62,7 @@ type loop struct {
 	began    int64 // when the turn began, as fanout.Monotonic tells
 	written  int64 // when the turn's last run was written
 	events   eventLog
+	panics   panicLog
 	width    int            // connections that the run went to so far
 	observe  func(ns int64) // lp.published, bound once
 	pong     []byte         // the message heartbeat of second pongAt
@@ -81,6 +85,7 @@ type loop struct {
 // doomed is a connection to be ended when no walk over subscribers is under way.
 type doomed struct {
 	c     *conn
+	key   uint64               // of the connection: the record may be another's by then
 	err   *protocol.CloseError // nil: the socket is broken, close it
 	label string               // why, for the metric, when err is nil
 }
@@ -118,7 +123,7 @@ func (lp *loop) Run(context.Context) error {
 //
 // Runs on the loop.
 func (lp *loop) work() (err error) {
-	defer lp.recoverWork()
+	defer lp.recoverWork(&err)
 	lp.owner.mustOwn()
 	lp.n.beat.Store(int64(lp.now()))
 	start := fanout.Monotonic()
@@ -127,17 +132,18 @@ func (lp *loop) work() (err error) {
 		if more := lp.takeMail(); !more {
 			break
 		}
-		lp.reap()
 		if lp.srv.stopping.Load() {
 			return gneterrors.ErrEngineShutdown
 		}
 		// Sockets that take bytes again have half of the time at most, so that neither they nor the turn wait for the
 		// other's end.
 		flushed := lp.flushWritable(start + int64(sliceFor)/2)
+		// Sweeps have a quarter, all together, and have it while publications never end, too.
+		swept := len(lp.sweeps) == 0 || lp.stepSweeps(min(deadline, fanout.Monotonic()+int64(sliceFor)/4))
 		sent := lp.relieve() && lp.sendTurn(deadline) // nothing is added to backlogs while they are over their total
 		expired := lp.expireTimers(deadline)
 		relieved := lp.relieve()
-		if end = fanout.Monotonic(); !flushed || !sent || !expired || !relieved || end > deadline {
+		if end = fanout.Monotonic(); !flushed || !swept || !sent || !expired || !relieved || end > deadline {
 			lp.again()
 			break
 		}
@@ -162,18 +168,14 @@ func (lp *loop) takeMail() bool {
 	}
 	lp.calls, mb.calls = append(lp.calls, mb.calls...), nil
 	lp.writable, mb.writable = append(lp.writable, mb.writable...), nil
-	more := lp.sending || take || len(lp.calls) > 0 || len(lp.writable) > 0 || lp.wheel.pending(lp.ticked)
+	more := lp.sending || take || len(lp.calls) > 0 || len(lp.writable) > 0 || len(lp.sweeps) > 0 || len(lp.doomed) > 0 ||
+		lp.wheel.pending(lp.ticked)
 	mb.awake = more
 	mb.mu.Unlock()
 
 	// Should one of these fail, the next work goes on behind it.
 	if take {
-		lp.batch.TellGaps(time.Now().UnixMilli())
-		lp.turn.Load(lp.batch.Items)
-		lp.began = fanout.Monotonic()
-		lp.written = lp.began // nobody may be left who hears any of it
-		lp.sending = true
-		lp.n.turns.Add(1)
+		lp.startTurn()
 	}
 	for len(lp.calls) > 0 {
 		f := lp.calls[0]
@@ -194,37 +196,39 @@ func (lp *loop) published(ns int64) {
 //
 // Runs on the loop.
 func (lp *loop) flushWritable(deadline int64) bool {
+	if !lp.reap(deadline) {
+		return false
+	}
 	for i := 1; len(lp.writable) > 0; i++ {
 		slot := lp.writable[0]
 		lp.writable = lp.writable[1:]
-		lp.flush(lp.conns.at(slot))
-		if i%8 == 0 {
-			lp.reap()
-			if fanout.Monotonic() > deadline {
-				return len(lp.writable) == 0
-			}
+		lp.atHand = lp.conns.at(slot)
+		lp.flush(lp.atHand)
+		lp.atHand = nil
+		if i%8 == 0 && (!lp.reap(deadline) || fanout.Monotonic() > deadline) {
+			return len(lp.writable) == 0 && len(lp.doomed) == 0
 		}
 	}
-	lp.reap()
-	return true
+	return lp.reap(deadline)
 }
 
 // expireTimers handles the connections whose second has come. It reports false when the deadline came first.
 //
 // Runs on the loop.
 func (lp *loop) expireTimers(deadline int64) bool {
+	if !lp.reap(deadline) {
+		return false
+	}
 	for i := 1; ; i++ {
 		c := lp.wheel.pop(&lp.conns, lp.ticked)
 		if c == nil {
-			lp.reap()
-			return true
+			return lp.reap(deadline)
 		}
+		lp.atHand = c
 		lp.expire(c)
-		if i%64 == 0 {
-			lp.reap()
-			if fanout.Monotonic() > deadline {
-				return false
-			}
+		lp.atHand = nil
+		if i%64 == 0 && (!lp.reap(deadline) || fanout.Monotonic() > deadline) {
+			return false
 		}
 	}
 }
@@ -236,7 +240,7 @@ func (lp *loop) expireTimers(deadline int64) bool {
 func (lp *loop) doom(c *conn, err *protocol.CloseError) {
 	if c.flags&flagDoomed == 0 {
 		c.flags |= flagDoomed
-		lp.doomed = append(lp.doomed, doomed{c: c, err: err})
+		lp.doomed = append(lp.doomed, doomed{c: c, key: c.key, err: err})
 	}
 }
 
@@ -245,35 +249,44 @@ func (lp *loop) doom(c *conn, err *protocol.CloseError) {
 // Runs on the loop.
 func (lp *loop) kill(c *conn, label string) {
 	c.flags |= flagDoomed
-	lp.doomed = append(lp.doomed, doomed{c: c, label: label})
+	lp.doomed = append(lp.doomed, doomed{c: c, key: c.key, label: label})
 }
 
-// reap ends the doomed. No walk over subscribers may be half-way through a slice of the index.
-//
-// Runs on the loop.
-func (lp *loop) reap() {
-	for i := 0; i < len(lp.doomed); i++ { // ending one can doom another
-		d := lp.doomed[i]
-		switch {
-		case d.c.state == stateFree || d.c.state == stateDead:
-		case d.err != nil:
-			lp.startClose(d.c, d.err)
-		default:
-			lp.cut(d.c, d.label)
+// reap ends the doomed. It reports false when the deadline came before the last: the rest goes first when the loop works
+// again, so that no publication meets a connection that is to be ended. However late it is, one is ended: to take a
+// connection off its channels takes half a millisecond if it has a thousand. No walk over subscribers may be half-way
+// through a slice of the index.
+func (lp *loop) reap(deadline int64) bool {
+	for len(lp.doomed) > 0 {
+		lp.reapAt(0)
+		if len(lp.doomed) > 0 && fanout.Monotonic() > deadline {
+			return false
 		}
 	}
-	clear(lp.doomed)
-	lp.doomed = lp.doomed[:0]
+	return true
 }
 
-// recoverWork keeps a failure of our own from ending the engine and every connection on it: gnet does not recover.
-// What the failed handler was doing is lost; the loop goes on with the next thing.
-func (lp *loop) recoverWork() {
-	if p := recover(); p != nil {
-		lp.n.panics.Add(1)
-		lp.cfg.Log.Error("handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.again()
+// reapSince ends those that were doomed since there were from of them: by the callback of gnet that is running. Those
+// before are work's, which has a deadline.
+func (lp *loop) reapSince(from int) {
+	for len(lp.doomed) > from { // ending one can doom another
+		lp.reapAt(from)
 	}
+}
+
+func (lp *loop) reapAt(i int) {
+	d := lp.doomed[i]
+	lp.doomed = slices.Delete(lp.doomed, i, i+1) // before it is ended: if that panics, it is not tried again
+	if d.c.key != d.key || d.c.state == stateFree || d.c.state == stateDead {
+		return
+	}
+	lp.atHand = d.c
+	if d.err != nil {
+		lp.startClose(d.c, d.err)
+	} else {
+		lp.cut(d.c, d.label)
+	}
+	lp.atHand = nil
 }
 
 // again has work called again, behind the sockets that have become ready.

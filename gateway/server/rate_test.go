@@ -153,7 +153,7 @@ func TestCountersHoldTheirBounds(t *testing.T) {
 		if lp.charge(c, 1) || c.flags&flagDoomed == 0 {
 			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.spent, c.flags)
 		}
-		lp.reap()
+		lp.reap(1 << 62)
 	})
 	p.wantClose(protocol.CloseRateLimit)
 }

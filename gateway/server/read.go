@@ -71,6 +71,10 @@ func (lp *loop) readHead(c *conn, data []byte) {
 		lp.keepHead(c, data)
 		return
 	}
+	if lp.srv.draining.Load() { // it came before the drain, and its request now
+		lp.refuse(c, protocol.RefuseDraining)
+		return
+	}
 	out, req, refusal := lp.upgrader.Upgrade(lp.out, head[:n])
 	if refusal == nil {
 		refusal = lp.countForwarded(c, req)

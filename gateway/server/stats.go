@@ -14,6 +14,7 @@ import (
 type Stats struct {
 	Loops          []LoopStats
 	MaxConnections int    // the limit in force
+	Leaving        bool   // the server has been told to end: the drain comes, or is under way
 	Draining       bool   // no new connections are taken
 	Restarts       uint64 // loops that ended unasked and were started again
 }
@@ -39,11 +40,11 @@ type LoopStats struct {
 	Writes     uint64            // send calls of the fan-out
 	Compressed uint64            // of the deliveries, those that went out compressed
 	SavedBytes uint64            // that these were smaller
-	Dropped    map[string]uint64 // notifications not delivered, by reason: "overload" counts publications, "slow" deliveries
+	Dropped    map[string]uint64 // notifications not delivered, by reason: "overload" and "panic" count publications, "slow" deliveries
 	Wakeups    uint64            // times that the loop was woken to send
 	Turns      uint64            // batches sent
 	Slices     uint64            // pieces that they were sent in
-	Panics     uint64            // handlers that failed; each cost one connection
+	Panics     uint64            // handlers that failed; each cost one connection, or the turn
 
 	MailboxBytes int64  // waiting to be sent
 	BusyNs       uint64 // spent on the mailbox and on timers

@@ -2,6 +2,7 @@ package server
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
 )
@@ -18,13 +19,17 @@ func (lp *loop) sendTurn(deadline int64) bool {
 	if !lp.sending {
 		return true
 	}
+	defer lp.recoverTurn()
+	if !lp.reap(deadline) { // who is to be ended hears nothing more
+		return false
+	}
 	lp.n.slices.Add(1)
 	for {
 		if !lp.walking {
 			run, ok := lp.turn.Next()
 			if !ok {
 				lp.batch.Reset()
-				lp.sending = false
+				lp.sending, lp.failing = false, false
 				lp.n.turn.observe(lp.written - lp.began)
 				return true
 			}
@@ -32,18 +37,28 @@ func (lp *loop) sendTurn(deadline int64) bool {
 		}
 		for lp.walking {
 			lp.stepRun()
-			lp.reap()
-			if fanout.Monotonic() > deadline {
+			if !lp.reap(deadline) || fanout.Monotonic() > deadline {
 				return false
 			}
 		}
 	}
 }
 
+// startTurn makes the batch that was taken the next turn.
+func (lp *loop) startTurn() {
+	defer lp.recoverTurn()
+	lp.sending = true
+	lp.n.turns.Add(1)
+	lp.began = fanout.Monotonic()
+	lp.written = lp.began // nobody may be left who hears any of it
+	lp.batch.TellGaps(time.Now().UnixMilli())
+	lp.turn.Load(lp.batch.Items)
+}
+
 func (lp *loop) startRun(run fanout.Run) {
 	lp.run, lp.width = run, 0
 	if run.Channel == "" {
-		lp.everyone = 1
+		lp.everyone = cursor{}
 		lp.walking = true
 		return
 	}
@@ -91,13 +106,11 @@ func (lp *loop) stepRun() {
 // Runs on the loop.
 func (lp *loop) stepEveryone() {
 	for range walkStep {
-		if lp.everyone > lp.conns.used {
-			lp.everyone = 0
+		c := lp.everyone.next(&lp.conns)
+		if c == nil {
 			lp.endRun()
 			return
 		}
-		c := lp.conns.at(lp.everyone)
-		lp.everyone++
 		if c.state != stateOpen || c.subs.Empty() {
 			continue
 		}
