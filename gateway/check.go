@@ -97,6 +97,8 @@ func (cfg *config) checkNumbers() error {
 		}
 	}
 	switch {
+	case s.MaxInboundTotal < server.LeastInboundTotal(s.MaxMessage):
+		return usagef("-max-inbound-total %s: one message of -max-message %s needs twice as much", size{n: &s.MaxInboundTotal}, size{n: &s.MaxMessage})
 	case s.MessageBurst < s.MessageRate:
 		return usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", s.MessageBurst, s.MessageRate)
 	case s.Heartbeat > 0 && s.Heartbeat < server.MinHeartbeat:

@@ -35,6 +35,8 @@ type Server struct {
 	warned   atomic.Uint32 // second of the last line about refused newcomers
 	pace     pace
 
+	inbound inbound
+
 	ready chan struct{} // closed when every loop listens
 }
 
@@ -53,7 +55,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
-		ready: make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts),
+		inbound: inbound{limit: int64(cfg.MaxInboundTotal)},
+		ready:   make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts),
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))
@@ -162,6 +165,7 @@ func (s *Server) Stats() Stats {
 		MaxConnections: s.cfg.MaxConnections,
 		Draining:       s.draining.Load(),
 		Restarts:       s.restarts.Load(),
+		InboundBytes:   s.inbound.held.Load(),
 	}
 	for _, lp := range s.loops {
 		stats := lp.n.snapshot()

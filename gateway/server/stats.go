@@ -16,6 +16,7 @@ type Stats struct {
 	MaxConnections int    // the limit in force
 	Draining       bool   // no new connections are taken
 	Restarts       uint64 // loops that ended unasked and were started again
+	InboundBytes   int64  // held by unfinished messages and request heads now
 }
 
 // LoopStats is one loop's share. Which goroutine writes what is written at loopCounters.
