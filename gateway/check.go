@@ -106,6 +106,8 @@ func (cfg *config) checkNumbers() error {
 		burst = server.DefaultBurst(s.MessageRate, s.MaxChannels)
 	}
 	switch {
+	case s.MaxInboundTotal < server.LeastInboundTotal(s.MaxMessage):
+		return usagef("-max-inbound-total %s: one message of -max-message %s needs twice as much", size{n: &s.MaxInboundTotal}, size{n: &s.MaxMessage})
 	case burst < s.MessageRate:
 		return usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", burst, s.MessageRate)
 	case s.MessageRate > 0 && burst < s.MaxChannels:

@@ -75,6 +75,7 @@ func flagTable(cfg *config) []flagGroup {
 			{name: "max-connections-per-address", bind: number(&s.MaxPerAddress, 0), trades: "connections of one client address (64 bits of IPv6) beyond this get 429: a whole office may share one; 0 is off"},
 			{name: "max-accepts", bind: number(&s.MaxAccepts, 0), trades: "newcomers a second beyond this get 503: spreads a stampede that the clients do not spread themselves; 0 is off"},
 			{name: "max-message", bind: bytesize(&s.MaxMessage, 64<<10), trades: "largest message from a client; larger ones end with 1009"},
+			{name: "max-inbound-total", bind: bytesize(&s.MaxInboundTotal, 64<<20), trades: "bytes that unfinished messages and request heads hold in the whole process; over it the oldest of the address that holds most ends with 1013, a request with 503"},
 			{name: "max-fragments", bind: number(&s.MaxFragments, 128), trades: "frames of one message; more end with 1008"},
 			{name: "message-timeout", bind: span(&s.MessageTimeout, 30*time.Second), trades: "time for a message from its first byte to its last; longer ones end with 1008"},
 			{name: "max-message-rate", bind: number(&s.MessageRate, 100), trades: "messages, pings and pongs a second from one client in the long run; 0 is off"},

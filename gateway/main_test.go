@@ -439,6 +439,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-loops", "65"}, "64"},
 		{[]string{"-max-message", "0"}, "size"},
 		{[]string{"-max-message", "64XB"}, "size"},
+		{[]string{"-max-message", "64KiB", "-max-inbound-total", "127KiB"}, "twice"},
 		{[]string{"-max-connections", "-1"}, "negative"},
 		{[]string{"-ping-interval", "-1s"}, "negative"},
 		{[]string{"-ping-interval", "30"}, "as in 500ms, 30s"},

@@ -160,6 +160,7 @@ var (
 	ErrInternal        = &CloseError{ws.StatusInternalServerError, "internal error", "internal"}
 	ErrRestart         = &CloseError{CloseServiceRestart, "restart", "restart"}
 	ErrTryAgainLater   = &CloseError{CloseTryAgainLater, "try again later", "try_again_later"}
+	ErrInboundFull     = &CloseError{CloseTryAgainLater, "try again later", "inbound_full"}
 )
 
 // What an identity, or an operator, ends a connection for. A token that a command brings and that cannot be read is
@@ -183,6 +184,11 @@ func RestartAfter(ms int64) *CloseError {
 // TryAgainAfter returns [ErrTryAgainLater] with a hint to come back after ms milliseconds.
 func TryAgainAfter(ms int64) *CloseError {
 	return &CloseError{ErrTryAgainLater.Code, "retry=" + strconv.FormatInt(ms, 10), ErrTryAgainLater.Label}
+}
+
+// InboundFullAfter returns [ErrInboundFull] with a hint to come back after ms milliseconds.
+func InboundFullAfter(ms int64) *CloseError {
+	return &CloseError{ErrInboundFull.Code, "retry=" + strconv.FormatInt(ms, 10), ErrInboundFull.Label}
 }
 
 // PeerClose is the end that the peer asked for: its code is echoed, as RFC 6455 section 5.5.1 asks, its reason is not.

@@ -26,6 +26,7 @@ var (
 	RefuseDraining = &Refusal{Status: http.StatusServiceUnavailable, Reason: "draining", Body: "This gateway is shutting down.", RetryAfter: 1}
 	RefuseAddress  = &Refusal{Status: http.StatusTooManyRequests, Reason: "address", Body: "Too many connections from this address.", RetryAfter: 5}
 	RefuseRate     = &Refusal{Status: http.StatusServiceUnavailable, Reason: "accept_rate", Body: "Too many clients connect at the same time.", RetryAfter: 1}
+	RefuseInbound  = &Refusal{Status: http.StatusServiceUnavailable, Reason: "inbound_full", Body: "Too many requests and messages are unfinished.", RetryAfter: 2}
 	RefuseProxy    = &Refusal{Status: http.StatusBadRequest, Reason: "bad_proxy_header", Body: "A PROXY protocol header is expected here."}
 	RefuseNoToken  = &Refusal{Status: http.StatusUnauthorized, Reason: "no_token", Body: "A token is needed: Authorization: Bearer <token>, or Sec-WebSocket-Protocol: carillon.v1, bearer.<token>."}
 	// The body of those about a token is why it is not good.

@@ -41,9 +41,17 @@ type Config struct {
 	Log *slog.Logger // nil: nothing is logged
 }
 
-// Bounds of the listener. The files it may hold open, maxConnections, are part of the gateway's reserve.
+// MaxFiles is how many descriptors the listener holds at most: itself, its sockets, and one that is being accepted.
+// They are part of the gateway's reserve.
+const MaxFiles = 1 + maxSockets + 1
+
+// Bounds of the listener. A socket that serves a request keeps its place; there are always maxSockets - maxRequests
+// others, so a probe finds one.
 const (
-	maxConnections    = 64
+	maxSockets            = 96
+	maxRequests           = 64 // served at a time, probes excepted
+	maxRequestsPerAddress = 48 // of them, from one address
+
 	maxHeaderBytes    = 16 << 10
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second // 1 MiB of body over a slow link; a profile has no read timeout
@@ -57,6 +65,7 @@ type Admin struct {
 	cfg      Config
 	listener net.Listener
 	http     *http.Server
+	requests requests
 }
 
 // New binds the listener; requests wait until Run.
@@ -73,9 +82,10 @@ func New(cfg Config) (*Admin, error) {
 	}
 	cfg.Info.Admin = listener.Addr().String()
 	cfg.Info.RedisPauses = cfg.PauseRedis != nil
-	a := &Admin{cfg: cfg, listener: limitConnections(listener, maxConnections)}
+	a := &Admin{cfg: cfg, listener: limitSockets(listener, maxSockets)}
 	a.http = &http.Server{
-		Handler:           newGuard(&cfg, boundTo(listener), a.routes()),
+		Handler:           newGuard(&cfg, boundTo(listener), a.bounded(a.routes())),
+		ConnContext:       withSocket,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

@@ -116,6 +116,10 @@ var scalars = []scalarMetric{
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.BacklogBytes) }),
 	},
 	{
+		desc("ws_inbound_unfinished_bytes", "Bytes that unfinished messages and request heads hold; see -max-inbound-total."), gauge,
+		func(s *snapshot) float64 { return float64(s.server.InboundBytes) },
+	},
+	{
 		desc("ws_draining", "1 while no new connections are taken."), gauge,
 		func(s *snapshot) float64 { return truth(s.server.Draining) },
 	},

@@ -80,7 +80,7 @@ func (g *guard) check(r *http.Request) refusal {
 
 // isOpen reports whether a path is for anybody who can reach the listener: what monitoring asks for.
 func isOpen(path string) bool {
-	return path == "/metrics" || path == "/livez" || path == "/readyz"
+	return path == "/metrics" || isProbe(path)
 }
 
 // hasToken compares in constant time. Only the pages themselves take their token from the query: a browser cannot send

@@ -121,12 +121,13 @@ var (
 		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
 		protocol.ErrRateLimit.Label, protocol.ErrTokenExpired.Label, protocol.ErrKicked.Label,
+		protocol.ErrInboundFull.Label,
 	}
 	knownRefusals = []string{
 		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
 		protocol.RefuseDraining.Reason, protocol.RefuseAddress.Reason, protocol.RefuseRate.Reason, protocol.RefuseProxy.Reason,
 		protocol.RefuseNoToken.Reason, protocol.RefuseToken.Reason, protocol.RefuseExpired.Reason, protocol.RefuseKey.Reason,
-		"bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
+		protocol.RefuseInbound.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),

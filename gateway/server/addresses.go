@@ -48,7 +48,11 @@ func (as *addresses) take(addr netip.Addr) *address {
 	return a
 }
 
+// put takes a connection of a out of the count.
 func (as *addresses) put(a *address) {
+	if as == nil {
+		return // nothing is counted
+	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if a.n--; a.n == 0 {

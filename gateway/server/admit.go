@@ -77,7 +77,11 @@ func (lp *loop) knowsAddresses() bool {
 //
 // Runs on the loop.
 func (lp *loop) countAddress(c *conn, addr netip.Addr) *protocol.Refusal {
-	if lp.srv.addresses == nil || c.address != nil {
+	switch {
+	case c.address != nil:
+		return nil
+	case lp.srv.addresses == nil:
+		c.address = &address{addr: subscriberOf(addr)} // there is no limit: it only tells whose the connection is
 		return nil
 	}
 	if c.address = lp.srv.addresses.take(addr); c.address == nil {
@@ -116,7 +120,7 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *pro
 //
 // Runs on the loop.
 func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal {
-	if lp.srv.addresses == nil || c.address != nil {
+	if !lp.knowsAddresses() || c.address != nil {
 		return nil
 	}
 	via := peerAddr(c.gc)

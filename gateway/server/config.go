@@ -35,6 +35,7 @@ type Config struct {
 	MaxAccepts       int           // sockets a second that may become connections; 0: any number
 	MaxMessage       int           // bytes of one message from a client; default 64 KiB
 	MaxFragments     int           // frames of one message; default 128
+	MaxInboundTotal  int           // bytes that unfinished messages and request heads hold in the process; default 64 MiB, and 4 of MaxMessage at least
 	MaxChannels      int           // subscriptions of one connection; default 1,000
 	MessageRate      int           // messages, pings and pongs a second from one connection, in the long run; 0: any number
 	MessageBurst     int           // of them at once; default 20 times MessageRate, or twice MaxChannels if that is more
@@ -85,6 +86,10 @@ const (
 	MinHeartbeat = 2 * time.Second    // the timing wheel turns once a second
 )
 
+// LeastInboundTotal is the least MaxInboundTotal with which a message of this size can be sent: the buffer of a message
+// grows in steps, to at most twice its size.
+func LeastInboundTotal(maxMessage int) int { return 2 * maxMessage }
+
 func (cfg *Config) setDefaults() error {
 	if cfg.Interest == nil {
 		return errors.New("server: Config.Interest is missing")
@@ -96,6 +101,10 @@ func (cfg *Config) setDefaults() error {
 		return fmt.Errorf("%d loops: between 1 and %d are possible", cfg.Loops, fanout.MaxLoops)
 	}
 	setDefault(&cfg.MaxMessage, 64<<10)
+	setDefault(&cfg.MaxInboundTotal, max(64<<20, 4*cfg.MaxMessage))
+	if cfg.MaxInboundTotal < LeastInboundTotal(cfg.MaxMessage) {
+		return fmt.Errorf("%d bytes for unfinished messages: one message of %d needs twice as many", cfg.MaxInboundTotal, cfg.MaxMessage)
+	}
 	setDefault(&cfg.MaxFragments, 128)
 	setDefault(&cfg.MaxChannels, 1000)
 	setDefault(&cfg.MessageBurst, DefaultBurst(cfg.MessageRate, cfg.MaxChannels))

@@ -33,7 +33,7 @@ type conn struct {
 	// Owned by the loop.
 	ext     *connExt           // what few connections need; nil for an idle one
 	who     *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
-	address *address           // that it counts for; nil while there is no limit
+	address *address           // that it counts for; nil without a limit and without trusted proxies
 	subs    fanout.Subscriptions
 	count   uint16 // channels subscribed to
 	spent   uint16 // of its burst of messages, at the second seen
@@ -64,7 +64,8 @@ type connExt struct {
 	via       netip.Addr        // opening: the proxy that the PROXY protocol header names
 	refusal   *protocol.Refusal // opening: what the request will be answered, whatever it says
 	reader    protocol.Reader
-	midSince  uint32 // second at which the unfinished message began
+	midSince  uint32      // second at which the unfinished message began
+	held      *unfinished // what in or reader hold, as Server.inbound counts it
 	backlog   backlog
 	discarded int // closing: bytes thrown away
 }

@@ -19,6 +19,8 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 	switch c.state {
 	case stateOpening:
 		switch {
+		case !lp.srv.draining.Load() && err.Label == protocol.ErrInboundFull.Label:
+			lp.refuse(c, protocol.RefuseInbound)
 		case !lp.srv.draining.Load():
 			lp.refuse(c, protocol.RefuseInternal)
 		case c.ext == nil || c.ext.refusal == nil:
@@ -74,6 +76,7 @@ func (lp *loop) beginClosing(c *conn) {
 	c.state, c.seen = stateClosing, lp.now()
 	if c.ext != nil {
 		c.ext.in, c.ext.reader = nil, protocol.Reader{}
+		lp.countUnfinished(c, false)
 	}
 	lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lingerFor))
 }
@@ -142,6 +145,10 @@ func (lp *loop) uncount(c *conn) {
 	if c.address != nil {
 		lp.srv.addresses.put(c.address)
 		c.address = nil
+	}
+	if c.ext != nil && c.ext.held != nil {
+		lp.srv.inbound.end(c.ext.held)
+		c.ext.held = nil
 	}
 	if c.flags&flagRefused != 0 {
 		lp.srv.refused.Add(-1)

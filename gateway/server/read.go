@@ -56,10 +56,11 @@ func (lp *loop) readHead(c *conn, data []byte) {
 			lp.keepHead(c, data)
 			return
 		}
-		head, seen = rest, 0
 		if c.ext != nil && c.ext.in != nil {
+			rest = append(c.ext.in[:0], rest...) // to the front, so that its capacity is what is held
 			c.ext.in = rest
 		}
+		head, seen = rest, 0
 		data = rest
 	}
 	n := protocol.HeadLen(head, seen)
@@ -90,7 +91,11 @@ func (lp *loop) readHead(c *conn, data []byte) {
 	}
 	lp.out = out
 	rest := head[n:]
-	c.ext = nil
+	if c.ext != nil {
+		c.ext.in = nil
+		lp.countUnfinished(c, false)
+		c.ext = nil
+	}
 	lp.open(c, req, who)
 	lp.readFrames(c, rest)
 }
@@ -102,6 +107,7 @@ func (lp *loop) keepHead(c *conn, data []byte) {
 	if e := c.more(); e.in == nil {
 		e.in = append([]byte(nil), data...)
 	}
+	lp.countUnfinished(c, false)
 }
 
 func refusalOfLong(head []byte) *protocol.Refusal {
@@ -189,6 +195,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
 			c.ext.reader = protocol.Reader{}
+			lp.countUnfinished(c, false)
 			c.less()
 		}
 		return
@@ -199,6 +206,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 		e.midSince = lp.now()
 		lp.wheel.schedule(&lp.conns, c, lp.messageDue(e))
 	}
+	lp.countUnfinished(c, !wasMid)
 }
 
 // handle acts on one message or control frame.

@@ -37,6 +37,8 @@ type Server struct {
 	warned   atomic.Uint32 // second of the last line about refused newcomers
 	pace     pace
 
+	inbound inbound
+
 	ready chan struct{} // closed when every loop listens
 }
 
@@ -55,7 +57,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
-		ready: make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts), after: time.After,
+		inbound: inbound{limit: int64(cfg.MaxInboundTotal)},
+		ready:   make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts), after: time.After,
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))
@@ -172,6 +175,7 @@ func (s *Server) Stats() Stats {
 		Leaving:        s.leaving.Load(),
 		Draining:       s.draining.Load(),
 		Restarts:       s.restarts.Load(),
+		InboundBytes:   s.inbound.held.Load(),
 	}
 	for _, lp := range s.loops {
 		stats := lp.n.snapshot()

@@ -17,6 +17,7 @@ type Stats struct {
 	Leaving        bool   // the server has been told to end: the drain comes, or is under way
 	Draining       bool   // no new connections are taken
 	Restarts       uint64 // loops that ended unasked and were started again
+	InboundBytes   int64  // held by unfinished messages and request heads now
 }
 
 // LoopStats is one loop's share. Which goroutine writes what is written at loopCounters.
