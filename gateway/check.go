@@ -17,7 +17,7 @@ func (cfg *config) check(command string) error {
 	if err != nil {
 		return usagef("-addr %q is not host:port", cfg.addr)
 	}
-	loopback := protocol.IsLoopbackHost(host)
+	loopback := http1.IsLoopbackHost(host)
 	switch {
 	case command == "demo" && !loopback:
 		return usagef("demo listens on loopback only, not on %q", cfg.addr)
@@ -50,7 +50,7 @@ func (cfg *config) check(command string) error {
 		return err
 	}
 	cfg.server.Addr = cfg.addr
-	cfg.server.Upgrade = protocol.UpgradeConfig{
+	cfg.server.Upgrade = http1.Config{
 		AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress,
 		LoopbackHost: loopback && !cfg.authenticates() && len(cfg.server.TrustedProxies) == 0,
 	}

@@ -102,7 +102,7 @@ func (g *guard) hasToken(r *http.Request) bool {
 // addresses takes any address.
 func (g *guard) isOwnHost(hostport string) bool {
 	host := hostOnly(hostport)
-	if protocol.IsLoopbackHost(host) {
+	if http1.IsLoopbackHost(host) {
 		return true
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {

@@ -117,17 +117,17 @@ func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) 
 var (
 	knownCloses = []string{
 		"peer", "peer_gone",
-		protocol.ErrProtocol.Label, protocol.ErrBinary.Label, protocol.ErrUTF8.Label, protocol.ErrMessageTooBig.Label,
-		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
+		websocket.ErrProtocol.Label, websocket.ErrBinary.Label, websocket.ErrUTF8.Label, websocket.ErrMessageTooBig.Label,
+		websocket.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
 		protocol.ErrRateLimit.Label, protocol.ErrTokenExpired.Label, protocol.ErrKicked.Label,
 		protocol.ErrInboundFull.Label,
 	}
 	knownRefusals = []string{
-		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
-		protocol.RefuseDraining.Reason, protocol.RefuseAddress.Reason, protocol.RefuseRate.Reason, protocol.RefuseProxy.Reason,
-		protocol.RefuseNoToken.Reason, protocol.RefuseToken.Reason, protocol.RefuseExpired.Reason, protocol.RefuseKey.Reason,
-		protocol.RefuseInbound.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
+		http1.RefuseTimeout.Reason, http1.RefuseHeadLong.Reason, http1.RefuseFull.Reason,
+		http1.RefuseDraining.Reason, http1.RefuseAddress.Reason, http1.RefuseRate.Reason, http1.RefuseProxy.Reason,
+		http1.RefuseNoToken.Reason, http1.RefuseToken.Reason, http1.RefuseExpired.Reason, http1.RefuseKey.Reason,
+		http1.RefuseInbound.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),

@@ -57,7 +57,7 @@ func TestBacklogAgainstAModel(t *testing.T) {
 				var f *protocol.Frame
 				if rng.IntN(5) == 0 {
 					controls++
-					f = protocol.FrameOf(protocol.AppendControlFrame(nil, ws.OpPong, []byte(fmt.Sprint(controls))))
+					f = protocol.FrameOf(websocket.AppendControl(nil, ws.OpPong, []byte(fmt.Sprint(controls))))
 				} else {
 					channel := channels[rng.IntN(len(channels))]
 					next[channel]++

@@ -6,7 +6,7 @@ import "github.com/carillon-ws/carillon/protocol"
 // message, in either direction, so all of them share it, and a connection of its own has one bit.
 type compression struct {
 	on     bitset          // slots of such connections, from the 101 until they leave
-	limits protocol.Limits // for what they send: the limits of all, with the loop's Inflater
+	limits websocket.Limits // for what they send: the limits of all, with the loop's Inflater
 
 	run     []byte // the run under way, compressed; nil until it goes to the first of them
 	smaller int    // of its frames, those that compression made smaller
@@ -33,7 +33,7 @@ func (lp *loop) stopCompressing(c *conn) {
 }
 
 // limitsOf is what bounds a connection's messages.
-func (lp *loop) limitsOf(c *conn) *protocol.Limits {
+func (lp *loop) limitsOf(c *conn) *websocket.Limits {
 	if lp.deflate.on.has(c.slot) {
 		return &lp.deflate.limits
 	}

@@ -64,7 +64,7 @@ type Config struct {
 
 	EchoConfig
 
-	Upgrade  protocol.UpgradeConfig
+	Upgrade  http1.Config
 	Interest *fanout.Interest // required
 	Log      *slog.Logger     // default: slog.Default()
 }

@@ -62,8 +62,8 @@ const (
 type connExt struct {
 	in        []byte            // opening: the request head so far
 	via       netip.Addr        // opening: the proxy that the PROXY protocol header names
-	refusal   *protocol.Refusal // opening: what the request will be answered, whatever it says
-	reader    protocol.Reader
+	refusal   *http1.Refusal // opening: what the request will be answered, whatever it says
+	reader    websocket.Reader
 	midSince  uint32      // second at which the unfinished message began
 	held      *unfinished // what in or reader hold, as Server.inbound counts it
 	backlog   backlog

@@ -93,7 +93,7 @@ func (lp *loop) refuseOpening(c *conn) int {
 	if c.state != stateOpening || c.ext != nil && c.ext.refusal != nil {
 		return 1
 	}
-	lp.refuse(c, protocol.RefuseDraining)
+	lp.refuse(c, http1.RefuseDraining)
 	return lookEvery
 }
 

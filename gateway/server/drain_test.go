@@ -236,7 +236,7 @@ func TestDrainRefusesLateRequests(t *testing.T) {
 	half.wantEOF()
 	onLoop(t, s.loops[0], func() { s.loops[0].drainTo(1) })
 	stays.wantClose(protocol.CloseServiceRestart)
-	if n := refusedAs(s, protocol.RefuseDraining.Reason); n != 2 {
+	if n := refusedAs(s, http1.RefuseDraining.Reason); n != 2 {
 		t.Errorf("%d are refused because the gateway drains, want 2", n)
 	}
 }

@@ -9,4 +9,4 @@ type EchoConfig struct{}
 
 func (*Config) echoes() bool { return false }
 
-func (*loop) echo(*conn, protocol.Event) bool { return false }
+func (*loop) echo(*conn, websocket.Event) bool { return false }

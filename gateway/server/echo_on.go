@@ -22,7 +22,7 @@ func (cfg *Config) echoes() bool { return cfg.Echo }
 // as ever: control frames.
 //
 // Runs on the loop.
-func (lp *loop) echo(c *conn, ev protocol.Event) bool {
+func (lp *loop) echo(c *conn, ev websocket.Event) bool {
 	if !lp.cfg.Echo || ev.Op.IsControl() {
 		return false
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
+var pingFrame = websocket.AppendControl(nil, ws.OpPing, nil)
 
 // heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
 // received proves life, and so does any byte that the socket takes of a backlog: a connection with a backlog is sent no

@@ -20,7 +20,7 @@ const (
 // identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
 //
 // Runs on the loop.
-func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err error) {
+func (lp *loop) identify(req *http1.Request) (who *identity.Identity, err error) {
 	if lp.cfg.Verifier == nil {
 		if req.User == "" {
 			return nil, nil
@@ -40,14 +40,14 @@ func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err err
 // Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	why := err.Error()
-	refusal, closing := *protocol.RefuseToken, protocol.ErrTokenRefused.Because(why)
+	refusal, closing := *http1.RefuseToken, protocol.ErrTokenRefused.Because(why)
 	switch {
 	case errors.Is(err, identity.ErrNoToken):
-		refusal = *protocol.RefuseNoToken
+		refusal = *http1.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
-		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired.Because(why)
+		refusal, closing = *http1.RefuseExpired, protocol.ErrTokenExpired.Because(why)
 	case isEarly(err):
-		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
+		refusal, closing = *http1.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
 	}
 	if refusal.Body == "" {
 		refusal.Body = why
@@ -55,9 +55,9 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	lp.countRefusal(&refusal)
 	lp.event(c, "refused", why)
 	if coded {
-		lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
+		lp.sendAway(c, websocket.AppendClose(out, closing))
 	} else {
-		lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], &refusal))
+		lp.sendAway(c, http1.AppendRefusal(lp.out[:0], &refusal))
 	}
 }
 

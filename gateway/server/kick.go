@@ -28,9 +28,9 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 		}
 		match = func(c *conn) bool { return c.key == key }
 	}
-	how := func() *protocol.CloseError { return protocol.ErrKicked }
+	how := func() *websocket.CloseError { return protocol.ErrKicked }
 	if k.Return {
-		how = func() *protocol.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
+		how = func() *websocket.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
 	}
 	var ended atomic.Int64
 	asked := 0
@@ -51,7 +51,7 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 }
 
 // kick begins a sweep that ends the connections that match.
-func (lp *loop) kick(match func(*conn) bool, how func() *protocol.CloseError, ended *atomic.Int64, done chan<- struct{}) {
+func (lp *loop) kick(match func(*conn) bool, how func() *websocket.CloseError, ended *atomic.Int64, done chan<- struct{}) {
 	lp.startSweep(&sweep{
 		visit: func(c *conn) int {
 			if c.state != stateOpen || c.flags&flagDoomed != 0 || !match(c) {

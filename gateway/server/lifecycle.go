@@ -15,16 +15,16 @@ import (
 // too slow for that), then the close frame, then the end of the stream.
 //
 // Runs on the loop.
-func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
+func (lp *loop) startClose(c *conn, err *websocket.CloseError) {
 	switch c.state {
 	case stateOpening:
 		switch {
 		case !lp.srv.draining.Load() && err.Label == protocol.ErrInboundFull.Label:
-			lp.refuse(c, protocol.RefuseInbound)
+			lp.refuse(c, http1.RefuseInbound)
 		case !lp.srv.draining.Load():
-			lp.refuse(c, protocol.RefuseInternal)
+			lp.refuse(c, http1.RefuseInternal)
 		case c.ext == nil || c.ext.refusal == nil:
-			lp.refuse(c, protocol.RefuseDraining)
+			lp.refuse(c, http1.RefuseDraining)
 		}
 		return
 	case stateOpen:
@@ -39,12 +39,12 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 		lp.keepHalfSent(c)
 	}
 	if c == lp.current { // what was answered before it went wrong is sent before the close frame
-		lp.out = protocol.AppendCloseFrame(lp.out, err)
+		lp.out = websocket.AppendClose(lp.out, err)
 		lp.write(c, lp.out)
 		lp.out = lp.out[:0]
 	} else {
 		var frame [maxCloseFrame]byte
-		lp.write(c, protocol.AppendCloseFrame(frame[:0], err))
+		lp.write(c, websocket.AppendClose(frame[:0], err))
 	}
 	lp.finishIfFlushed(c)
 }
@@ -75,7 +75,7 @@ const (
 func (lp *loop) beginClosing(c *conn) {
 	c.state, c.seen = stateClosing, lp.now()
 	if c.ext != nil {
-		c.ext.in, c.ext.reader = nil, protocol.Reader{}
+		c.ext.in, c.ext.reader = nil, websocket.Reader{}
 		lp.countUnfinished(c, false)
 	}
 	lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lingerFor))
@@ -163,7 +163,7 @@ func (lp *loop) expire(c *conn) {
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
-		r := protocol.RefuseTimeout
+		r := http1.RefuseTimeout
 		if c.ext != nil && c.ext.refusal != nil {
 			r = c.ext.refusal
 		} else if due := lp.headDue(c); now < due {

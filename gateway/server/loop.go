@@ -43,9 +43,9 @@ type loop struct {
 	current  *conn    // the connection that gnet is calling us for
 	calls    []func() // taken from the mailbox, not yet run
 	writable []uint32 // taken from the mailbox, not yet flushed
-	upgrader *protocol.Upgrader
+	upgrader *http1.Upgrader
 	decoder  protocol.Decoder
-	limits   protocol.Limits
+	limits   websocket.Limits
 	out      []byte // answers to the connection at hand, written together
 	scratch  []byte
 	turn     *fanout.Turn[member]
@@ -86,7 +86,7 @@ type loop struct {
 type doomed struct {
 	c     *conn
 	key   uint64               // of the connection: the record may be another's by then
-	err   *protocol.CloseError // nil: the socket is broken, close it
+	err   *websocket.CloseError // nil: the socket is broken, close it
 	label string               // why, for the metric, when err is nil
 }
 
@@ -94,11 +94,11 @@ func newLoop(id int, srv *Server) *loop {
 	lp := &loop{
 		id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{}),
 		index:    fanout.NewIndex[member](),
-		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
-		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
+		upgrader: http1.NewUpgrader(srv.cfg.Upgrade),
+		limits:   websocket.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
 	}
 	lp.deflate.limits = lp.limits
-	lp.deflate.limits.Inflater = new(protocol.Inflater)
+	lp.deflate.limits.Inflater = new(websocket.Inflater)
 	lp.turn = fanout.NewTurn(lp.index)
 	lp.observe = lp.published
 	lp.publishOldest()
@@ -237,7 +237,7 @@ func (lp *loop) expireTimers(deadline int64) bool {
 // that is running ends.
 //
 // Runs on the loop.
-func (lp *loop) doom(c *conn, err *protocol.CloseError) {
+func (lp *loop) doom(c *conn, err *websocket.CloseError) {
 	if c.flags&flagDoomed == 0 {
 		c.flags |= flagDoomed
 		lp.doomed = append(lp.doomed, doomed{c: c, key: c.key, err: err})

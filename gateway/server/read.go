@@ -63,7 +63,7 @@ func (lp *loop) readHead(c *conn, data []byte) {
 		head, seen = rest, 0
 		data = rest
 	}
-	n := protocol.HeadLen(head, seen)
+	n := http1.HeadLen(head, seen)
 	switch {
 	case n > maxHead, n == 0 && len(head) > maxHead:
 		lp.refuse(c, refusalOfLong(head))
@@ -73,7 +73,7 @@ func (lp *loop) readHead(c *conn, data []byte) {
 		return
 	}
 	if lp.srv.draining.Load() { // it came before the drain, and its request now
-		lp.refuse(c, protocol.RefuseDraining)
+		lp.refuse(c, http1.RefuseDraining)
 		return
 	}
 	out, req, refusal := lp.upgrader.Upgrade(lp.out, head[:n])
@@ -110,17 +110,17 @@ func (lp *loop) keepHead(c *conn, data []byte) {
 	lp.countUnfinished(c, false)
 }
 
-func refusalOfLong(head []byte) *protocol.Refusal {
+func refusalOfLong(head []byte) *http1.Refusal {
 	if bytes.IndexByte(head[:min(len(head), maxHead)], '\n') >= 0 {
-		return protocol.RefuseHeadLong
+		return http1.RefuseHeadLong
 	}
-	return protocol.RefuseLineLong
+	return http1.RefuseLineLong
 }
 
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
 //
 // Runs on the loop.
-func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
+func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
@@ -166,7 +166,7 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 		c.flags &^= flagPinged
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
-	var reader protocol.Reader
+	var reader websocket.Reader
 	limits := lp.limitsOf(c)
 	wasMid := false
 	if c.ext != nil {
@@ -191,10 +191,10 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 // keepReader keeps the reader if a message is unfinished, and the second at which that began.
 //
 // Runs on the loop.
-func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
+func (lp *loop) keepReader(c *conn, reader websocket.Reader, wasMid bool) {
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
-			c.ext.reader = protocol.Reader{}
+			c.ext.reader = websocket.Reader{}
 			lp.countUnfinished(c, false)
 			c.less()
 		}
@@ -212,7 +212,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 // handle acts on one message or control frame.
 //
 // Runs on the loop.
-func (lp *loop) handle(c *conn, ev protocol.Event) {
+func (lp *loop) handle(c *conn, ev websocket.Event) {
 	within := lp.charge(c, 1+ev.Deflated/inflateUnit)
 	if lp.echo(c, ev) {
 		return
@@ -225,10 +225,10 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 		if !within {
 			return // RFC 6455 section 5.5.2 wants each ping answered; a flood is not
 		}
-		lp.out = protocol.AppendControlFrame(lp.out, ws.OpPong, ev.Payload)
+		lp.out = websocket.AppendControl(lp.out, ws.OpPong, ev.Payload)
 	case ws.OpPong: // proof of life, noted already
 	case ws.OpClose:
-		code, _, err := protocol.ParseClose(ev.Payload)
+		code, _, err := websocket.ParseClose(ev.Payload)
 		if err != nil {
 			lp.doom(c, asCloseError(err))
 			return
@@ -238,8 +238,8 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 	}
 }
 
-func asCloseError(err error) *protocol.CloseError {
-	if e, ok := err.(*protocol.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
+func asCloseError(err error) *websocket.CloseError {
+	if e, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
 		return e
 	}
 	return protocol.ErrInternal

@@ -94,7 +94,7 @@ func TestKickOfManyChannelsIsSliced(t *testing.T) {
 	var ended atomic.Int64
 	done := make(chan struct{}, 1)
 	onLoop(t, lp, func() {
-		lp.kick(func(*conn) bool { return true }, func() *protocol.CloseError { return protocol.ErrKicked }, &ended, done)
+		lp.kick(func(*conn) bool { return true }, func() *websocket.CloseError { return protocol.ErrKicked }, &ended, done)
 		if lp.stepSweeps(0); closedAs(s, protocol.ErrKicked.Label) != 1 {
 			t.Errorf("one step closed %d", closedAs(s, protocol.ErrKicked.Label))
 		}

@@ -48,7 +48,7 @@ const answerPiece = 16 << 10
 func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
 	doomed := c.flags & flagDoomed // for another reason: it is still to hear these
 	for len(framed) > 0 {
-		n := protocol.CutFrames(framed, answerPiece)
+		n := websocket.CutFrames(framed, answerPiece)
 		if sent < n {
 			lp.keep(c, protocol.FrameOf(framed[:n]), sent) // whole: nothing may come between its halves
 		}
