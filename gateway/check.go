@@ -8,7 +8,7 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/server"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // check refuses what is contradictory.
@@ -17,7 +17,7 @@ func (cfg *config) check(command string) error {
 	if err != nil {
 		return usagef("-addr %q is not host:port", cfg.addr)
 	}
-	loopback := protocol.IsLoopbackHost(host)
+	loopback := http1.IsLoopbackHost(host)
 	switch {
 	case command == "demo" && !loopback:
 		return usagef("demo listens on loopback only, not on %q", cfg.addr)
@@ -50,7 +50,7 @@ func (cfg *config) check(command string) error {
 		return err
 	}
 	cfg.server.Addr = cfg.addr
-	cfg.server.Upgrade = protocol.UpgradeConfig{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
+	cfg.server.Upgrade = http1.Config{AllowOrigins: cfg.origins, Loopback: loopback, Deflate: cfg.compress}
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // TestRunbookKnowsEveryAlert: whoever is called finds the alert's name in the runbook, and no alert that is no more.
@@ -53,7 +53,7 @@ func TestRunbookEnvironment(t *testing.T) {
 			t.Error(near)
 		}
 	}
-	if host, _, _ := net.SplitHostPort(cfg.admin); !protocol.IsLoopbackHost(host) && cfg.adminToken == "" {
+	if host, _, _ := net.SplitHostPort(cfg.admin); !http1.IsLoopbackHost(host) && cfg.adminToken == "" {
 		t.Errorf("the admin listener at %s has no token: only metrics and health are served there", cfg.admin)
 	}
 	if bare := regexp.MustCompile(`curl \S*HOST`).FindAllString(runbook, -1); len(bare) > 0 {

@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // guard decides who may ask for what.
@@ -102,7 +102,7 @@ func (g *guard) hasToken(r *http.Request) bool {
 // addresses takes any address.
 func (g *guard) isOwnHost(hostport string) bool {
 	host := hostOnly(hostport)
-	if protocol.IsLoopbackHost(host) {
+	if http1.IsLoopbackHost(host) {
 		return true
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {

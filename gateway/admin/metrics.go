@@ -13,6 +13,8 @@ import (
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // snapshot is what one scrape sees, all read at its start.
@@ -116,15 +118,15 @@ func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) 
 var (
 	knownCloses = []string{
 		"peer", "peer_gone",
-		protocol.ErrProtocol.Label, protocol.ErrBinary.Label, protocol.ErrUTF8.Label, protocol.ErrMessageTooBig.Label,
-		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
+		websocket.ErrProtocol.Label, websocket.ErrBinary.Label, websocket.ErrUTF8.Label, websocket.ErrMessageTooBig.Label,
+		websocket.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
 		protocol.ErrRateLimit.Label, protocol.ErrTokenExpired.Label, protocol.ErrKicked.Label,
 	}
 	knownRefusals = []string{
-		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
-		protocol.RefuseDraining.Reason, protocol.RefuseAddress.Reason, protocol.RefuseRate.Reason, protocol.RefuseProxy.Reason,
-		protocol.RefuseNoToken.Reason, protocol.RefuseToken.Reason, protocol.RefuseExpired.Reason, protocol.RefuseKey.Reason,
+		http1.RefuseTimeout.Reason, http1.RefuseHeadLong.Reason, http1.RefuseFull.Reason,
+		http1.RefuseDraining.Reason, http1.RefuseAddress.Reason, http1.RefuseRate.Reason, http1.RefuseProxy.Reason,
+		http1.RefuseNoToken.Reason, http1.RefuseToken.Reason, http1.RefuseExpired.Reason, http1.RefuseKey.Reason,
 		"bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{

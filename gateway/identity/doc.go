@@ -4,7 +4,7 @@
 //	verifier, err := identity.New(identity.Config{SecretFile: "jwt.key", Audience: "notifications"})
 //	go verifier.Run(ctx) // in the run group; fetches the key set when there is one
 //	...
-//	token := sources.Token(protocol.Credentials{Subprotocols: …, Authorization: …})
+//	token := sources.Token(http1.Credentials{Subprotocols: …, Authorization: …})
 //	id, err := verifier.Verify(token, now)
 //	if err == nil && id.May("user:42") { … }
 //

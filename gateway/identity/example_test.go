@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 func Example() {
@@ -36,7 +36,7 @@ func Example() {
 		return
 	}
 	header := []byte("carillon.v1, bearer." + token)
-	id, err := verifier.Verify(identity.Sources{}.Token(protocol.Credentials{Subprotocols: header}), now)
+	id, err := verifier.Verify(identity.Sources{}.Token(http1.Credentials{Subprotocols: header}), now)
 	if err != nil {
 		fmt.Println(err)
 		return

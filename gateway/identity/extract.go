@@ -3,7 +3,7 @@ package identity
 import (
 	"bytes"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // Sources says where a token may stand besides the headers Sec-WebSocket-Protocol and Authorization.
@@ -20,7 +20,7 @@ type Sources struct {
 //  3. the cookie, if one is named: a browser sends it unasked, so it stands behind what a client gave on purpose, and
 //     is only as safe as the check of the Origin header
 //  4. ?token=<token>, if allowed
-func (s Sources) Token(c protocol.Credentials) []byte {
+func (s Sources) Token(c http1.Credentials) []byte {
 	if token := FromSubprotocols(c.Subprotocols); token != nil {
 		return token
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/MicahParks/keyfunc/v3"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 const (
@@ -115,7 +115,7 @@ func withoutSecrets(at *url.URL) string {
 
 // trusted reports whether nobody on the way can change what a URL answers.
 func trusted(at *url.URL) bool {
-	return at.Scheme == "https" || protocol.IsLoopbackHost(at.Hostname())
+	return at.Scheme == "https" || http1.IsLoopbackHost(at.Hostname())
 }
 
 // find returns the key of a token, from memory. When it is not there, a new set is asked for; if this one has only just

@@ -5,7 +5,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
@@ -15,7 +15,7 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.accepted.Add(1)
 	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
 	if sockets > most+int64(lp.srv.lingerRoom) {
-		lp.countRefusal(protocol.RefuseFull)
+		lp.countRefusal(http1.RefuseFull)
 		return gnet.Close
 	}
 	c := lp.conns.take()
@@ -41,24 +41,24 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 // admit decides whether a socket may ask to become a connection.
 //
 // Runs on the loop.
-func (lp *loop) admit(c *conn, full bool) *protocol.Refusal {
+func (lp *loop) admit(c *conn, full bool) *http1.Refusal {
 	switch {
 	case lp.srv.draining.Load():
-		return protocol.RefuseDraining
+		return http1.RefuseDraining
 	case full:
-		return protocol.RefuseFull
+		return http1.RefuseFull
 	}
 	trusted := false
 	if lp.knowsAddresses() {
 		peer := peerAddr(c.gc)
-		if trusted = protocol.IsTrusted(peer, lp.cfg.TrustedProxies); !trusted {
+		if trusted = http1.IsTrusted(peer, lp.cfg.TrustedProxies); !trusted {
 			if r := lp.countAddress(c, peer); r != nil {
 				return r
 			}
 		}
 	}
 	if !lp.srv.pace.take() {
-		return protocol.RefuseRate
+		return http1.RefuseRate
 	}
 	// Whom the proxy speaks for comes with the first bytes.
 	if trusted && lp.cfg.ProxyProtocol {
@@ -75,12 +75,12 @@ func (lp *loop) knowsAddresses() bool {
 // countAddress holds a connection against the limit of its address.
 //
 // Runs on the loop.
-func (lp *loop) countAddress(c *conn, addr netip.Addr) *protocol.Refusal {
+func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
 	if lp.srv.addresses == nil || c.address != nil {
 		return nil
 	}
 	if c.address = lp.srv.addresses.take(addr); c.address == nil {
-		return protocol.RefuseAddress
+		return http1.RefuseAddress
 	}
 	return nil
 }
@@ -89,11 +89,11 @@ func (lp *loop) countAddress(c *conn, addr netip.Addr) *protocol.Refusal {
 // whole; the refusal is for one that is none.
 //
 // Runs on the loop.
-func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *protocol.Refusal) {
-	from, n, err := protocol.ParseProxyHeader(data)
+func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *http1.Refusal) {
+	from, n, err := http1.ParseProxyHeader(data)
 	switch {
 	case err != nil:
-		return nil, protocol.RefuseProxy
+		return nil, http1.RefuseProxy
 	case n == 0:
 		return nil, nil
 	}
@@ -102,7 +102,7 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *pro
 	switch {
 	case !addr.IsValid(): // the proxy vouches for nobody: whatever X-Forwarded-For says, it did not write it
 		return data[n:], lp.countAddress(c, peerAddr(c.gc))
-	case !protocol.IsTrusted(addr, lp.cfg.TrustedProxies):
+	case !http1.IsTrusted(addr, lp.cfg.TrustedProxies):
 		return data[n:], lp.countAddress(c, addr)
 	default: // a proxy before the proxy: X-Forwarded-For says more
 		c.more().via = addr
@@ -114,7 +114,7 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *pro
 // name.
 //
 // Runs on the loop.
-func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal {
+func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
 	if lp.srv.addresses == nil || c.address != nil {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 	if c.ext != nil && c.ext.via.IsValid() {
 		via = c.ext.via
 	}
-	return lp.countAddress(c, protocol.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
+	return lp.countAddress(c, http1.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
 }
 
 // refuse answers a request that does not become a connection, and a socket that has not sent anything yet as soon as it
@@ -132,15 +132,15 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 // already.
 //
 // Runs on the loop.
-func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
-	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != protocol.RefuseAddress {
+func (lp *loop) refuse(c *conn, r *http1.Refusal) {
+	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != http1.RefuseAddress {
 		c.more().refusal = r
 		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
 		return
 	}
 	lp.countRefusal(r)
 	lp.event(c, "refused", r.Reason)
-	lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], r))
+	lp.sendAway(c, http1.AppendRefusal(lp.out[:0], r))
 }
 
 // sendAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
@@ -172,10 +172,10 @@ func (lp *loop) setAside(c *conn) int64 {
 }
 
 // countRefusal counts a refusal, and says once a second that limits are met.
-func (lp *loop) countRefusal(r *protocol.Refusal) {
+func (lp *loop) countRefusal(r *http1.Refusal) {
 	lp.n.refused.add(r.Reason, 1)
 	switch r {
-	case protocol.RefuseFull, protocol.RefuseRate, protocol.RefuseAddress:
+	case http1.RefuseFull, http1.RefuseRate, http1.RefuseAddress:
 		now := lp.now()
 		if last := lp.srv.warned.Load(); last != now && lp.srv.warned.CompareAndSwap(last, now) {
 			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load())

@@ -149,7 +149,7 @@ func TestCompressedBesidePlain(t *testing.T) {
 			p.wantNotification("a", data)
 		}
 		f, _ := protocol.NewNotification("a", data, 1_767_225_600_000) // the time has the same length
-		if small := f.Deflated(); i > 0 && small.Len() < f.Len()*3/4 {
+		if small := f.In(protocol.Deflated); i > 0 && small.Len() < f.Len()*3/4 {
 			saved += each * (f.Len() - small.Len())
 		} else if i > 0 {
 			t.Errorf("%.20q goes from %d to %d bytes", data, f.Len(), small.Len())

@@ -6,7 +6,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // EchoConfig is part of Config. It is empty in every build that is not for conformance tests.
@@ -22,7 +22,7 @@ func (cfg *Config) echoes() bool { return cfg.Echo }
 // as ever: control frames.
 //
 // Runs on the loop.
-func (lp *loop) echo(c *conn, ev protocol.Event) bool {
+func (lp *loop) echo(c *conn, ev websocket.Event) bool {
 	if !lp.cfg.Echo || ev.Op.IsControl() {
 		return false
 	}

@@ -6,9 +6,10 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-var pingFrame = protocol.AppendControlFrame(nil, ws.OpPing, nil)
+var pingFrame = websocket.AppendControl(nil, ws.OpPing, nil)
 
 // heartbeat sends a ping to a connection that was silent for an interval, and ends one that did not answer. Any byte
 // received proves life. It reports whether the connection was ended.

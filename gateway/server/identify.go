@@ -8,6 +8,8 @@ import (
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // A client whose token cannot be judged yet is sent away for a time between these: a key set is fetched at most once in
@@ -20,7 +22,7 @@ const (
 // identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
 //
 // Runs on the loop.
-func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err error) {
+func (lp *loop) identify(req *http1.Request) (who *identity.Identity, err error) {
 	if lp.cfg.Verifier == nil {
 		if req.User == "" {
 			return nil, nil
@@ -40,14 +42,14 @@ func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err err
 // Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	why := err.Error()
-	refusal, closing := *protocol.RefuseToken, protocol.ErrTokenRefused.Because(why)
+	refusal, closing := *http1.RefuseToken, protocol.ErrTokenRefused.Because(why)
 	switch {
 	case errors.Is(err, identity.ErrNoToken):
-		refusal = *protocol.RefuseNoToken
+		refusal = *http1.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
-		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired.Because(why)
+		refusal, closing = *http1.RefuseExpired, protocol.ErrTokenExpired.Because(why)
 	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
-		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
+		refusal, closing = *http1.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
 	}
 	if refusal.Body == "" {
 		refusal.Body = why
@@ -55,9 +57,9 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	lp.countRefusal(&refusal)
 	lp.event(c, "refused", why)
 	if coded {
-		lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
+		lp.sendAway(c, websocket.AppendClose(out, closing))
 	} else {
-		lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], &refusal))
+		lp.sendAway(c, http1.AppendRefusal(lp.out[:0], &refusal))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // Kick says which connections are to be ended, and how. One of User and Client is given.
@@ -31,9 +32,9 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 		}
 		match = func(c *conn) bool { return c.key == key }
 	}
-	how := func() *protocol.CloseError { return protocol.ErrKicked }
+	how := func() *websocket.CloseError { return protocol.ErrKicked }
 	if k.Return {
-		how = func() *protocol.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
+		how = func() *websocket.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
 	}
 	var ended atomic.Int64
 	asked := 0
@@ -56,7 +57,7 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 // kick ends the connections that match, from a slot on, a step at a time.
 //
 // Runs on the loop.
-func (lp *loop) kick(from uint32, match func(*conn) bool, how func() *protocol.CloseError, ended *atomic.Int64, done chan<- struct{}) {
+func (lp *loop) kick(from uint32, match func(*conn) bool, how func() *websocket.CloseError, ended *atomic.Int64, done chan<- struct{}) {
 	for looked, told := 0, 0; from <= lp.conns.used; from++ {
 		if looked++; looked > kickStep || told == drainStep {
 			lp.call(func() { lp.kick(from, match, how, ended, done) })

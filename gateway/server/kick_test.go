@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 func TestKick(t *testing.T) {
@@ -76,7 +77,7 @@ func TestKickOfManyIsSliced(t *testing.T) {
 	var ended atomic.Int64
 	done := make(chan struct{}, 1)
 	onLoop(t, lp, func() {
-		lp.kick(1, func(*conn) bool { return true }, func() *protocol.CloseError { return protocol.ErrKicked }, &ended, done)
+		lp.kick(1, func(*conn) bool { return true }, func() *websocket.CloseError { return protocol.ErrKicked }, &ended, done)
 		if got := ended.Load(); got != drainStep {
 			t.Errorf("%d ended at once, want %d", got, drainStep)
 		}

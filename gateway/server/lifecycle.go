@@ -8,20 +8,22 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // startClose ends a connection with a close frame: it hears nothing more, what waits for it is sent (unless it is
 // too slow for that), then the close frame, then the end of the stream.
 //
 // Runs on the loop.
-func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
+func (lp *loop) startClose(c *conn, err *websocket.CloseError) {
 	switch c.state {
 	case stateOpening:
 		switch {
 		case !lp.srv.draining.Load():
-			lp.refuse(c, protocol.RefuseInternal)
+			lp.refuse(c, http1.RefuseInternal)
 		case c.ext == nil || c.ext.refusal == nil:
-			lp.refuse(c, protocol.RefuseDraining)
+			lp.refuse(c, http1.RefuseDraining)
 		}
 		return
 	case stateOpen:
@@ -39,12 +41,12 @@ func (lp *loop) startClose(c *conn, err *protocol.CloseError) {
 		}
 	}
 	if c == lp.current { // what was answered before it went wrong is sent before the close frame
-		lp.out = protocol.AppendCloseFrame(lp.out, err)
+		lp.out = websocket.AppendClose(lp.out, err)
 		lp.write(c, lp.out)
 		lp.out = lp.out[:0]
 	} else {
 		var frame [maxCloseFrame]byte
-		lp.write(c, protocol.AppendCloseFrame(frame[:0], err))
+		lp.write(c, websocket.AppendClose(frame[:0], err))
 	}
 	lp.finishIfFlushed(c)
 }
@@ -61,7 +63,7 @@ const (
 func (lp *loop) beginClosing(c *conn) {
 	c.state, c.seen = stateClosing, lp.now()
 	if c.ext != nil {
-		c.ext.in, c.ext.reader = nil, protocol.Reader{}
+		c.ext.in, c.ext.reader = nil, websocket.Reader{}
 	}
 	lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lingerFor))
 }
@@ -144,7 +146,7 @@ func (lp *loop) expire(c *conn) {
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
-		r := protocol.RefuseTimeout
+		r := http1.RefuseTimeout
 		if c.ext != nil && c.ext.refusal != nil {
 			r = c.ext.refusal
 		} else if due := lp.headDue(c); now < due {

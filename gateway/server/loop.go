@@ -12,6 +12,8 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // sliceFor is how long a loop works through its mailbox before it looks at its sockets again.
@@ -38,9 +40,9 @@ type loop struct {
 	current  *conn    // the connection that gnet is calling us for
 	calls    []func() // taken from the mailbox, not yet run
 	writable []uint32 // taken from the mailbox, not yet flushed
-	upgrader *protocol.Upgrader
+	upgrader *http1.Upgrader
 	decoder  protocol.Decoder
-	limits   protocol.Limits
+	limits   websocket.Limits
 	out      []byte // answers to the connection at hand, written together
 	scratch  []byte
 	turn     *fanout.Turn[member]
@@ -77,19 +79,19 @@ type loop struct {
 // doomed is a connection to be ended when no walk over subscribers is under way.
 type doomed struct {
 	c     *conn
-	err   *protocol.CloseError // nil: the socket is broken, close it
-	label string               // why, for the metric, when err is nil
+	err   *websocket.CloseError // nil: the socket is broken, close it
+	label string                // why, for the metric, when err is nil
 }
 
 func newLoop(id int, srv *Server) *loop {
 	lp := &loop{
 		id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{}),
 		index:    fanout.NewIndex[member](),
-		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
-		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
+		upgrader: http1.NewUpgrader(srv.cfg.Upgrade),
+		limits:   websocket.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
 	}
 	lp.deflate.limits = lp.limits
-	lp.deflate.limits.Inflater = new(protocol.Inflater)
+	lp.deflate.limits.Inflater = new(websocket.Inflater)
 	lp.turn = fanout.NewTurn(lp.index)
 	lp.observe = lp.published
 	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
@@ -227,7 +229,7 @@ func (lp *loop) expireTimers(deadline int64) bool {
 // that is running ends.
 //
 // Runs on the loop.
-func (lp *loop) doom(c *conn, err *protocol.CloseError) {
+func (lp *loop) doom(c *conn, err *websocket.CloseError) {
 	if c.flags&flagDoomed == 0 {
 		c.flags |= flagDoomed
 		lp.doomed = append(lp.doomed, doomed{c: c, err: err})

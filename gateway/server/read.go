@@ -8,6 +8,8 @@ import (
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // read takes what a connection sent. data is gnet's: it is changed in place and not kept.
@@ -62,7 +64,7 @@ func (lp *loop) readHead(c *conn, data []byte) {
 		}
 		data = rest
 	}
-	n := protocol.HeadLen(head, seen)
+	n := http1.HeadLen(head, seen)
 	switch {
 	case n > maxHead, n == 0 && len(head) > maxHead:
 		lp.refuse(c, refusalOfLong(head))
@@ -100,17 +102,17 @@ func (lp *loop) keepHead(c *conn, data []byte) {
 	}
 }
 
-func refusalOfLong(head []byte) *protocol.Refusal {
+func refusalOfLong(head []byte) *http1.Refusal {
 	if bytes.IndexByte(head[:min(len(head), maxHead)], '\n') >= 0 {
-		return protocol.RefuseHeadLong
+		return http1.RefuseHeadLong
 	}
-	return protocol.RefuseLineLong
+	return http1.RefuseLineLong
 }
 
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
 //
 // Runs on the loop.
-func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
+func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
@@ -156,7 +158,7 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 		c.flags &^= flagPinged
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
-	var reader protocol.Reader
+	var reader websocket.Reader
 	limits := lp.limitsOf(c)
 	wasMid := false
 	if c.ext != nil {
@@ -181,10 +183,10 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 // keepReader keeps the reader if a message is unfinished, and the second at which that began.
 //
 // Runs on the loop.
-func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
+func (lp *loop) keepReader(c *conn, reader websocket.Reader, wasMid bool) {
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
-			c.ext.reader = protocol.Reader{}
+			c.ext.reader = websocket.Reader{}
 			c.less()
 		}
 		return
@@ -200,7 +202,7 @@ func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
 // handle acts on one message or control frame.
 //
 // Runs on the loop.
-func (lp *loop) handle(c *conn, ev protocol.Event) {
+func (lp *loop) handle(c *conn, ev websocket.Event) {
 	within := lp.charge(c, 1+ev.Deflated/inflateUnit)
 	if lp.echo(c, ev) {
 		return
@@ -213,10 +215,10 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 		if !within {
 			return // RFC 6455 section 5.5.2 wants each ping answered; a flood is not
 		}
-		lp.out = protocol.AppendControlFrame(lp.out, ws.OpPong, ev.Payload)
+		lp.out = websocket.AppendControl(lp.out, ws.OpPong, ev.Payload)
 	case ws.OpPong: // proof of life, noted already
 	case ws.OpClose:
-		code, _, err := protocol.ParseClose(ev.Payload)
+		code, _, err := websocket.ParseClose(ev.Payload)
 		if err != nil {
 			lp.doom(c, asCloseError(err))
 			return
@@ -226,8 +228,8 @@ func (lp *loop) handle(c *conn, ev protocol.Event) {
 	}
 }
 
-func asCloseError(err error) *protocol.CloseError {
-	if e, ok := err.(*protocol.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
+func asCloseError(err error) *websocket.CloseError {
+	if e, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
 		return e
 	}
 	return protocol.ErrInternal

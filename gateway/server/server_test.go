@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // patience is how long anything that must happen may take here: far longer than it does, on a busy machine too.
@@ -48,7 +48,7 @@ func launchServer(t testing.TB, change func(*Config)) (s *Server, f *feeder, sto
 	interest := fanout.NewInterest()
 	var log logged
 	cfg := Config{
-		Addr: "127.0.0.1:0", Loops: 2, Interest: interest, Upgrade: protocol.UpgradeConfig{Loopback: true},
+		Addr: "127.0.0.1:0", Loops: 2, Interest: interest, Upgrade: http1.Config{Loopback: true},
 		Log: slog.New(&log),
 	}
 	if change != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // slowConfig is a server on which a client that does not read is noticed soon.
@@ -382,7 +383,7 @@ func TestHalfSentAnswersAreFinished(t *testing.T) {
 		lp := s.loops[0]
 		onLoop(t, lp, func() { // at once, so that the socket is not asked again in between
 			c := lp.conns.at(1)
-			pong := protocol.AppendControlFrame(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100))
+			pong := websocket.AppendControl(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100))
 			lp.write(c, bytes.Repeat(pong, answers))
 			if c.ext == nil || c.ext.backlog.off == 0 {
 				t.Error("nothing is half sent: nothing is tried here")
@@ -473,7 +474,7 @@ func TestAnswersBeforeACloseFrameAreKept(t *testing.T) {
 	lp := s.loops[0]
 	onLoop(t, lp, func() { // until something waits
 		c := lp.conns.at(1)
-		for f := protocol.AppendControlFrame(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100)); c.ext == nil || c.ext.backlog.empty(); {
+		for f := websocket.AppendControl(nil, ws.OpPong, bytes.Repeat([]byte{'x'}, 100)); c.ext == nil || c.ext.backlog.empty(); {
 			lp.write(c, f)
 		}
 	})
