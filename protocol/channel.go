@@ -27,7 +27,7 @@ var (
 // long form of another channel. Errors are the ErrChannel… values.
 func ParseChannel(name string) (string, error) {
 	short := strings.TrimPrefix(name, RedisPrefix)
-	if err := checkName(short); err != nil {
+	if err := CheckName(short); err != nil {
 		return "", err
 	}
 	if strings.HasPrefix(short, RedisPrefix) {
@@ -36,8 +36,9 @@ func ParseChannel(name string) (string, error) {
 	return short, nil
 }
 
-// checkName holds a name to the alphabet and the length of a channel's. It says nothing of the prefix.
-func checkName(name string) error {
+// CheckName holds a name to the alphabet and the length of a channel's, or of a user's label. It says nothing of the prefix.
+// Errors are the ErrChannel… values.
+func CheckName(name string) error {
 	switch {
 	case name == "":
 		return ErrChannelEmpty

@@ -2,10 +2,11 @@ package protocol
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // Subprotocol is the WebSocket sub-protocol of this wire version. It is answered when offered, never required.
@@ -24,16 +25,15 @@ const (
 
 // Close codes of the gateway, beside those of RFC 6455 section 7.4.1.
 const (
-	CloseBadToken         ws.StatusCode = 4001
-	CloseForbidden        ws.StatusCode = 4003
-	CloseKicked           ws.StatusCode = 4008
-	CloseSlowConsumer     ws.StatusCode = 4100
-	CloseHeartbeatMissed  ws.StatusCode = 4101
-	CloseRateLimit        ws.StatusCode = 4102
-	CloseTokenExpired     ws.StatusCode = 4103
-	CloseServiceRestart   ws.StatusCode = 1012 // IANA WebSocket close code registry
-	CloseTryAgainLater    ws.StatusCode = 1013 // IANA WebSocket close code registry
-	closeNoStatusReceived ws.StatusCode = 1005 // never on the wire, RFC 6455 section 7.4.1
+	CloseBadToken        ws.StatusCode = 4001
+	CloseForbidden       ws.StatusCode = 4003
+	CloseKicked          ws.StatusCode = 4008
+	CloseSlowConsumer    ws.StatusCode = 4100
+	CloseHeartbeatMissed ws.StatusCode = 4101
+	CloseRateLimit       ws.StatusCode = 4102
+	CloseTokenExpired    ws.StatusCode = 4103
+	CloseServiceRestart  ws.StatusCode = 1012 // IANA WebSocket close code registry
+	CloseTryAgainLater   ws.StatusCode = 1013 // IANA WebSocket close code registry
 )
 
 // Code is one row of the close code table.
@@ -125,74 +125,44 @@ const (
 	GapSlow     GapReason = "slow"     // this connection's backlog was full
 )
 
-// CloseError ends a connection with a close code. Values are built in this package only, so that every reason that
-// can reach the wire is listed here, but for why a token is not good.
-type CloseError struct {
-	Code   ws.StatusCode
-	Reason string // at most 123 bytes of UTF-8, RFC 6455 section 5.5
-	Label  string // the metric label: one word a cause
-}
-
-func (e *CloseError) Error() string {
-	return fmt.Sprintf("close %d %s", e.Code, e.Reason)
-}
-
-// What a peer can do wrong on the wire, each with its close code.
+// What the gateway ends a connection for, beside what [websocket] lists.
 var (
-	ErrProtocol        = &CloseError{ws.StatusProtocolError, "protocol error", "protocol_error"}
-	ErrReservedOpCode  = &CloseError{ws.StatusProtocolError, "reserved opcode", "protocol_error"}
-	ErrReservedBits    = &CloseError{ws.StatusProtocolError, "reserved bits set", "protocol_error"}
-	ErrUnmasked        = &CloseError{ws.StatusProtocolError, "frame is not masked", "protocol_error"}
-	ErrControlTooLong  = &CloseError{ws.StatusProtocolError, "control frame over 125 bytes", "protocol_error"}
-	ErrControlSplit    = &CloseError{ws.StatusProtocolError, "control frame is fragmented", "protocol_error"}
-	ErrContinuation    = &CloseError{ws.StatusProtocolError, "continuation without a message", "protocol_error"}
-	ErrNoContinuation  = &CloseError{ws.StatusProtocolError, "message inside a message", "protocol_error"}
-	ErrLength          = &CloseError{ws.StatusProtocolError, "bad payload length", "protocol_error"}
-	ErrClosePayload    = &CloseError{ws.StatusProtocolError, "bad close payload", "protocol_error"}
-	ErrBinary          = &CloseError{ws.StatusUnsupportedData, "text messages only", "binary"}
-	ErrUTF8            = &CloseError{ws.StatusInvalidFramePayloadData, "text is not UTF-8", "bad_utf8"}
-	ErrInflate         = &CloseError{ws.StatusInvalidFramePayloadData, "corrupt compressed data", "bad_deflate"}
-	ErrMessageTooBig   = &CloseError{ws.StatusMessageTooBig, "message too big", "message_too_big"}
-	ErrTooManyFrames   = &CloseError{ws.StatusPolicyViolation, "too many fragments", "too_many_fragments"}
-	ErrMessageTimeout  = &CloseError{ws.StatusPolicyViolation, "message not finished in time", "message_timeout"}
-	ErrSlowConsumer    = &CloseError{CloseSlowConsumer, "slow consumer", "slow_consumer"}
-	ErrHeartbeatMissed = &CloseError{CloseHeartbeatMissed, "heartbeat missed", "heartbeat_missed"}
-	ErrInternal        = &CloseError{ws.StatusInternalServerError, "internal error", "internal"}
-	ErrRestart         = &CloseError{CloseServiceRestart, "restart", "restart"}
-	ErrTryAgainLater   = &CloseError{CloseTryAgainLater, "try again later", "try_again_later"}
-	ErrInboundFull     = &CloseError{CloseTryAgainLater, "try again later", "inbound_full"}
+	ErrMessageTimeout  = &websocket.CloseError{Code: ws.StatusPolicyViolation, Reason: "message not finished in time", Label: "message_timeout"}
+	ErrSlowConsumer    = &websocket.CloseError{Code: CloseSlowConsumer, Reason: "slow consumer", Label: "slow_consumer"}
+	ErrHeartbeatMissed = &websocket.CloseError{Code: CloseHeartbeatMissed, Reason: "heartbeat missed", Label: "heartbeat_missed"}
+	ErrInternal        = &websocket.CloseError{Code: ws.StatusInternalServerError, Reason: "internal error", Label: "internal"}
+	ErrRestart         = &websocket.CloseError{Code: CloseServiceRestart, Reason: "restart", Label: "restart"}
+	ErrTryAgainLater   = &websocket.CloseError{Code: CloseTryAgainLater, Reason: "try again later", Label: "try_again_later"}
+	ErrInboundFull     = &websocket.CloseError{Code: CloseTryAgainLater, Reason: "try again later", Label: "inbound_full"}
 )
 
 // What an identity, or an operator, ends a connection for. A token that a command brings and that cannot be read is
 // [ErrBadToken]: the connection stays.
 var (
-	ErrTokenRefused = &CloseError{CloseBadToken, "bad token", "bad_token"}
-	ErrForbidden    = &CloseError{CloseForbidden, "forbidden", "forbidden"}
-	ErrKicked       = &CloseError{CloseKicked, "kicked", "kicked"}
-	ErrRateLimit    = &CloseError{CloseRateLimit, "rate limit", "rate_limit"}
-	ErrTokenExpired = &CloseError{CloseTokenExpired, "token expired", "token_expired"}
+	ErrTokenRefused = &websocket.CloseError{Code: CloseBadToken, Reason: "bad token", Label: "bad_token"}
+	ErrForbidden    = &websocket.CloseError{Code: CloseForbidden, Reason: "forbidden", Label: "forbidden"}
+	ErrKicked       = &websocket.CloseError{Code: CloseKicked, Reason: "kicked", Label: "kicked"}
+	ErrRateLimit    = &websocket.CloseError{Code: CloseRateLimit, Reason: "rate limit", Label: "rate_limit"}
+	ErrTokenExpired = &websocket.CloseError{Code: CloseTokenExpired, Reason: "token expired", Label: "token_expired"}
 )
 
-// Because returns e with another reason, of at most 123 bytes: why a token is not good.
-func (e *CloseError) Because(why string) *CloseError { return &CloseError{e.Code, why, e.Label} }
-
 // RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
-func RestartAfter(ms int64) *CloseError {
-	return &CloseError{ErrRestart.Code, "retry=" + strconv.FormatInt(ms, 10), ErrRestart.Label}
+func RestartAfter(ms int64) *websocket.CloseError {
+	return ErrRestart.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
 // TryAgainAfter returns [ErrTryAgainLater] with a hint to come back after ms milliseconds.
-func TryAgainAfter(ms int64) *CloseError {
-	return &CloseError{ErrTryAgainLater.Code, "retry=" + strconv.FormatInt(ms, 10), ErrTryAgainLater.Label}
+func TryAgainAfter(ms int64) *websocket.CloseError {
+	return ErrTryAgainLater.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
 // InboundFullAfter returns [ErrInboundFull] with a hint to come back after ms milliseconds.
-func InboundFullAfter(ms int64) *CloseError {
-	return &CloseError{ErrInboundFull.Code, "retry=" + strconv.FormatInt(ms, 10), ErrInboundFull.Label}
+func InboundFullAfter(ms int64) *websocket.CloseError {
+	return ErrInboundFull.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
 // PeerClose is the end that the peer asked for: its code is echoed, as RFC 6455 section 5.5.1 asks, its reason is not.
-// A close frame without a code (1005 from [ParseClose]) is echoed without one.
-func PeerClose(code ws.StatusCode) *CloseError {
-	return &CloseError{Code: code, Label: "peer"}
+// A close frame without a code ([websocket.CodeNone]) is echoed without one.
+func PeerClose(code ws.StatusCode) *websocket.CloseError {
+	return &websocket.CloseError{Code: code, Label: "peer"}
 }

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -12,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // named is a row of errors.json and gaps.json.
@@ -91,7 +94,7 @@ func TestComebackOfGolden(t *testing.T) {
 func TestCodes(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range Codes {
-		if _, _, err := ParseClose([]byte(closing(c.Code, ""))); err != nil {
+		if _, _, err := websocket.ParseClose(binary.BigEndian.AppendUint16(nil, uint16(c.Code))); err != nil {
 			t.Errorf("code %d may not be sent: %v", c.Code, err)
 		}
 		for _, key := range []string{c.Name, strconv.Itoa(int(c.Code))} {
@@ -114,11 +117,11 @@ func TestCodes(t *testing.T) {
 }
 
 func TestCloseErrors(t *testing.T) {
-	for _, e := range []*CloseError{
-		ErrProtocol, ErrReservedOpCode, ErrReservedBits, ErrUnmasked, ErrControlTooLong, ErrControlSplit, ErrContinuation,
-		ErrNoContinuation, ErrLength, ErrClosePayload, ErrBinary, ErrUTF8, ErrMessageTooBig, ErrTooManyFrames,
+	for _, e := range []*websocket.CloseError{
+		websocket.ErrProtocol, websocket.ErrReservedOpCode, websocket.ErrReservedBits, websocket.ErrUnmasked, websocket.ErrControlTooLong, websocket.ErrControlSplit, websocket.ErrContinuation,
+		websocket.ErrNoContinuation, websocket.ErrLength, websocket.ErrClosePayload, websocket.ErrBinary, websocket.ErrUTF8, websocket.ErrMessageTooBig, websocket.ErrTooManyFrames,
 		ErrMessageTimeout, ErrSlowConsumer, ErrHeartbeatMissed, ErrInternal, ErrRestart, RestartAfter(0), RestartAfter(1 << 62),
-		ErrInflate, ErrTryAgainLater, TryAgainAfter(0), TryAgainAfter(1 << 62), ErrTokenRefused, ErrForbidden, ErrKicked, ErrRateLimit,
+		websocket.ErrInflate, ErrTryAgainLater, TryAgainAfter(0), TryAgainAfter(1 << 62), ErrTokenRefused, ErrForbidden, ErrKicked, ErrRateLimit,
 		ErrTokenExpired,
 	} {
 		listed := false
@@ -128,8 +131,8 @@ func TestCloseErrors(t *testing.T) {
 		if !listed {
 			t.Errorf("%v has a code that Codes does not list", e)
 		}
-		if len(e.Reason) > maxCloseReason || !utf8.ValidString(e.Reason) || e.Label == "" || strings.ContainsAny(e.Label, " \"\\") {
-			t.Errorf("%+v: want a reason of at most %d bytes and a label of one word", *e, maxCloseReason)
+		if len(e.Reason) > websocket.MaxCloseReason || !utf8.ValidString(e.Reason) || e.Label == "" || strings.ContainsAny(e.Label, " \"\\") {
+			t.Errorf("%+v: want a reason of at most %d bytes and a label of one word", *e, websocket.MaxCloseReason)
 		}
 		if want := fmt.Sprintf("close %d %s", e.Code, e.Reason); e.Error() != want {
 			t.Errorf("Error() = %q, want %q", e.Error(), want)

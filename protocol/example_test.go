@@ -10,6 +10,8 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // The life of a connection: bytes come in, in pieces of any size, and bytes go out. All of it belongs to one loop.

@@ -1,22 +1,48 @@
 package protocol
 
 import (
-	"bytes"
-	"encoding/binary"
 	"slices"
+	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 	"github.com/valyala/bytebufferpool"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// Frame is one complete WebSocket frame to a client, header and payload, made once and never changed. Any number
-// of connections on any number of loops share it by reference.
+// Form is one encoding of a message. Every connection takes one form for as long as it is open.
+type Form uint8
+
+// The forms.
+const (
+	Plain    Form = iota // JSON in one WebSocket text frame
+	Deflated             // the same frame compressed (RFC 7692), if that makes it smaller
+
+	Forms = iota // how many there are
+)
+
+// Frame is one message to clients, made once and never changed. Any number of connections on any number of loops
+// share it by reference. It is made in its plain form, which nearly every connection takes; see [Frame.In] for others.
 type Frame struct {
-	bytes     []byte
-	channel   string
-	deflation atomic.Pointer[deflation] // see Deflated: the same message, compressed
+	bytes   []byte
+	channel string
+	others  atomic.Pointer[otherForms] // nil until one of them is asked for
+}
+
+// otherForms are the encodings of a Frame other than the plain one. They do not refer to the frame they were made of:
+// a backlog that holds one form does not hold another.
+type otherForms [Forms - 1]struct {
+	once  sync.Once
+	frame Frame // without bytes: in this form the message is the same as in the plain one
+}
+
+// onlyPlain stands for the other forms of frames that have none.
+var onlyPlain = &otherForms{}
+
+// encoders make a form of the plain one; nil is the plain one itself.
+var encoders = [Forms - 1]func(plain []byte) []byte{
+	Deflated - 1: websocket.Deflate,
 }
 
 // Bytes returns the frame as it goes on the wire. The slice is shared: do not change it.
@@ -29,9 +55,38 @@ func (f *Frame) Len() int { return len(f.bytes) }
 // channel may be dropped from a slow consumer's backlog (and told as a gap); one without may not.
 func (f *Frame) Channel() string { return f.channel }
 
-// NewNotification encodes a publication, the only time it is encoded: envelope and frame header in one piece of
-// memory. takenAt is when the gateway took it from Redis, in Unix milliseconds. replaced counts the bytes of data
-// that were not UTF-8.
+// In returns the message in a form: f itself if that is no different from the plain one. It is encoded once, by whoever
+// asks first, while others who ask at the same time wait; from then on it costs a load. The result is of the same
+// channel, and asking it for its own form gives itself.
+//
+// Safe to call from any goroutine.
+func (f *Frame) In(form Form) *Frame {
+	if form == Plain {
+		return f
+	}
+	others := f.others.Load()
+	switch {
+	case others == onlyPlain, others == nil && !websocket.Compressible(f.bytes):
+		return f
+	case others == nil:
+		others = new(otherForms)
+		if !f.others.CompareAndSwap(nil, others) {
+			others = f.others.Load()
+		}
+	}
+	other := &others[form-1]
+	other.once.Do(func() {
+		other.frame.bytes, other.frame.channel = encoders[form-1](f.bytes), f.channel
+		other.frame.others.Store(onlyPlain)
+	})
+	if other.frame.bytes == nil {
+		return f
+	}
+	return &other.frame
+}
+
+// NewNotification encodes a publication: envelope and frame header in one piece of memory. takenAt is when the gateway
+// took it from Redis, in Unix milliseconds. replaced counts the bytes of data that were not UTF-8.
 func NewNotification(channel, data string, takenAt int64) (f *Frame, replaced int) {
 	m := Message{Type: MessageNotification, Channel: channel, Data: data, Timestamp: takenAt}
 	f, replaced = newFrame(&m)
@@ -46,10 +101,10 @@ func NewFrame(m *Message) *Frame {
 }
 
 // FrameOf copies bytes that are already framed into a Frame of their own, for a backlog to keep. They may be the rest
-// of a frame, or several: they have no deflated form.
-func FrameOf(framed []byte) *Frame {
-	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...)}
-	f.deflation.Store(notDeflated)
+// of a frame, or several, of whatever form: they have no other. channel is that of a notification, else empty.
+func FrameOf(framed []byte, channel string) *Frame {
+	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...), channel: channel}
+	f.others.Store(onlyPlain)
 	return f
 }
 
@@ -62,8 +117,8 @@ func newFrame(m *Message) (*Frame, int) {
 		scratch.B = slices.Grow(scratch.B[:0], n+n/4)
 	}
 	payload, replaced := AppendMessage(scratch.B[:0], m)
-	exact := make([]byte, 0, headerSize(len(payload))+len(payload))
-	exact = appendHeader(exact, ws.OpText, len(payload))
+	exact := make([]byte, 0, websocket.HeaderSize(len(payload))+len(payload))
+	exact = websocket.AppendHeader(exact, ws.OpText, len(payload))
 	exact = append(exact, payload...)
 	scratch.B = payload
 	bytebufferpool.Put(scratch)
@@ -78,90 +133,10 @@ func AppendMessageFrame(dst []byte, m *Message) []byte {
 	dst = append(dst, make([]byte, room)...)
 	dst, _ = AppendMessage(dst, m)
 	n := len(dst) - at - room
-	if grow := headerSize(n) - room; grow > 0 {
+	if grow := websocket.HeaderSize(n) - room; grow > 0 {
 		dst = append(dst, make([]byte, grow)...)
 		copy(dst[at+room+grow:], dst[at+room:at+room+n])
 	}
-	appendHeader(dst[:at], ws.OpText, n)
+	websocket.AppendHeader(dst[:at], ws.OpText, n)
 	return dst
-}
-
-// AppendControlFrame appends a ping or pong. payload is at most 125 bytes (RFC 6455 section 5.5).
-func AppendControlFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
-	dst = appendHeader(dst, op, len(payload))
-	return append(dst, payload...)
-}
-
-// maxCloseReason is what a control frame leaves beside the code (RFC 6455 sections 5.5 and 5.5.1).
-const maxCloseReason = ws.MaxControlFramePayloadSize - 2
-
-// AppendCloseFrame appends the close frame of e. A code of zero (or 1005, which must not be sent) gives an empty
-// one, the answer to an empty one. A reason that does not fit is cut between two runes.
-func AppendCloseFrame(dst []byte, e *CloseError) []byte {
-	if e.Code == 0 || e.Code == closeNoStatusReceived {
-		return appendHeader(dst, ws.OpClose, 0)
-	}
-	reason := e.Reason
-	if len(reason) > maxCloseReason {
-		end := maxCloseReason
-		for end > 0 && !utf8.RuneStart(reason[end]) {
-			end--
-		}
-		reason = reason[:end]
-	}
-	dst = appendHeader(dst, ws.OpClose, 2+len(reason))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(e.Code))
-	return append(dst, reason...)
-}
-
-// headerSize is the size of an unmasked header before n bytes of payload (RFC 6455 section 5.2).
-func headerSize(n int) int {
-	switch {
-	case n <= 125:
-		return 2
-	case n <= 0xffff:
-		return 4
-	default:
-		return 10
-	}
-}
-
-// CutFrames returns how many of the first bytes of framed, which is a sequence of whole frames to a client, are frames
-// that together have about size bytes: at least one frame. A 101 response may stand before them; it is not cut, and
-// neither is any other HTTP response.
-func CutFrames(framed []byte, size int) int {
-	if bytes.HasPrefix(framed, []byte("HTTP/1.1 ")) {
-		if end := bytes.Index(framed, headEnd); end >= 0 && bytes.HasPrefix(framed, []byte("HTTP/1.1 101 ")) {
-			return end + len(headEnd)
-		}
-		return len(framed)
-	}
-	n := 0
-	for n < len(framed) && (n == 0 || n < size) {
-		switch length := framed[n+1]; length {
-		case 126:
-			n += headerSize(126) + int(binary.BigEndian.Uint16(framed[n+2:]))
-		case 127:
-			n += headerSize(0x10000) + int(binary.BigEndian.Uint64(framed[n+2:]))
-		default:
-			n += headerSize(0) + int(length)
-		}
-	}
-	return n
-}
-
-// appendHeader appends the header of an unmasked, final frame.
-func appendHeader(dst []byte, op ws.OpCode, n int) []byte {
-	const fin = 0x80
-	dst = append(dst, fin|byte(op))
-	switch {
-	case n <= 125:
-		return append(dst, byte(n))
-	case n <= 0xffff:
-		dst = append(dst, 126)
-		return binary.BigEndian.AppendUint16(dst, uint16(n))
-	default:
-		dst = append(dst, 127)
-		return binary.BigEndian.AppendUint64(dst, uint64(n))
-	}
 }

@@ -10,7 +10,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // guard decides who may ask for what.

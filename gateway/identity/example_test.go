@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 func Example() {

@@ -3,7 +3,7 @@ package identity
 import (
 	"bytes"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // Sources says where a token may stand besides the headers Sec-WebSocket-Protocol and Authorization.

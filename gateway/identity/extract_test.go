@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 func TestFrom(t *testing.T) {

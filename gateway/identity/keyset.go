@@ -15,7 +15,7 @@ import (
 
 	"github.com/MicahParks/keyfunc/v3"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 const (

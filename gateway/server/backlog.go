@@ -159,7 +159,7 @@ func (b *backlog) keepHalfSent() (freed int) {
 	if off > 0 {
 		rest = b.frames[0]
 		if left := rest.Bytes()[off:]; len(left) <= answerPiece {
-			rest, off = &held{Frame: protocol.FrameOf(left)}, 0
+			rest, off = &held{Frame: protocol.FrameOf(left, "")}, 0
 		}
 		freed -= rest.take() // so that it keeps its age when all is forgotten
 	}

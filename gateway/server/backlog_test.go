@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // TestBacklogAgainstAModel does at random what a connection does to its backlog, and plays the client: what is sent
@@ -57,7 +58,7 @@ func TestBacklogAgainstAModel(t *testing.T) {
 				var f *protocol.Frame
 				if rng.IntN(5) == 0 {
 					controls++
-					f = protocol.FrameOf(websocket.AppendControl(nil, ws.OpPong, []byte(fmt.Sprint(controls))))
+					f = protocol.FrameOf(websocket.AppendControl(nil, ws.OpPong, []byte(fmt.Sprint(controls))), "")
 				} else {
 					channel := channels[rng.IntN(len(channels))]
 					next[channel]++

@@ -1,11 +1,14 @@
 package server
 
-import "github.com/carillon-ws/carillon/protocol"
+import (
+	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
+)
 
 // compression is what a loop keeps for the connections that negotiated permessage-deflate. No window outlives a
 // message, in either direction, so all of them share it, and a connection of its own has one bit.
 type compression struct {
-	on     bitset          // slots of such connections, from the 101 until they leave
+	on     bitset           // slots of such connections, from the 101 until they leave
 	limits websocket.Limits // for what they send: the limits of all, with the loop's Inflater
 
 	run     []byte // the run under way, compressed; nil until it goes to the first of them
@@ -44,7 +47,7 @@ func (lp *loop) limitsOf(c *conn) *websocket.Limits {
 // open, so what of it is sent and what waits never mix two forms.
 func (lp *loop) formOf(f *protocol.Frame, slot uint32) *protocol.Frame {
 	if lp.deflate.on.has(slot) {
-		return f.Deflated()
+		return f.In(protocol.Deflated)
 	}
 	return f
 }
@@ -61,7 +64,7 @@ func (lp *loop) deflatedRun() []byte {
 	}
 	d.scratch = d.scratch[:0]
 	for _, f := range lp.run.Frames {
-		form := f.Deflated()
+		form := f.In(protocol.Deflated)
 		if form != f {
 			d.smaller++
 		}

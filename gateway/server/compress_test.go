@@ -172,7 +172,7 @@ func TestCompressedBesidePlain(t *testing.T) {
 		}
 		f, _ := protocol.NewNotification("a", data, 1_767_225_600_000) // the time has the same length
 		whole := data == "short" || strings.HasPrefix(data, "too long")
-		if small := f.Deflated(); whole != (small.Len() < f.Len()*3/4) {
+		if small := f.In(protocol.Deflated); whole != (small.Len() < f.Len()*3/4) {
 			saved += each * (f.Len() - small.Len())
 		} else {
 			t.Errorf("%.20q goes from %d to %d bytes", data, f.Len(), small.Len())

@@ -7,7 +7,8 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // connState is where a connection is in its life. It only goes forward.
@@ -60,8 +61,8 @@ const (
 
 // connExt is what a connection needs while something is unfinished.
 type connExt struct {
-	in        []byte            // opening: the request head so far
-	via       netip.Addr        // opening: the proxy that the PROXY protocol header names
+	in        []byte         // opening: the request head so far
+	via       netip.Addr     // opening: the proxy that the PROXY protocol header names
 	refusal   *http1.Refusal // opening: what the request will be answered, whatever it says
 	reader    websocket.Reader
 	midSince  uint32      // second at which the unfinished message began

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // drainTick is how often the loops are told how far the drain should be.

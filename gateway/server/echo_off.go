@@ -2,7 +2,7 @@
 
 package server
 
-import "github.com/carillon-ws/carillon/protocol"
+import "github.com/carillon-ws/carillon/protocol/websocket"
 
 // EchoConfig is part of Config. Only builds for conformance tests have something in it.
 type EchoConfig struct{}

@@ -95,7 +95,7 @@ func TestPanicInATimerCostsTheConnection(t *testing.T) {
 	bad, good := dial(t, s), dial(t, s)
 	onLoop(t, lp, func() {
 		c := lp.conns.at(1)
-		lp.keep(c, protocol.FrameOf([]byte("short")), 0)
+		lp.keep(c, protocol.FrameOf([]byte("short"), ""), 0)
 		c.ext.backlog.off = 1 << 20 // more than there is of the frame
 		lp.writable = append(lp.writable, c.slot)
 	})

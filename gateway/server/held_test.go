@@ -196,7 +196,7 @@ func TestOldestByPolicy(t *testing.T) {
 	push := func(channel string, size, off int, born int64) {
 		f, _ := protocol.NewNotification(channel, strings.Repeat("x", size), 1)
 		if channel == "" {
-			f = protocol.FrameOf(f.Bytes())
+			f = protocol.FrameOf(f.Bytes(), "")
 		}
 		h := &held{Frame: f}
 		b.push(h, off)

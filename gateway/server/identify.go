@@ -8,6 +8,8 @@ import (
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // A client whose token cannot be judged yet is sent away for a time between these: a key set is fetched at most once in

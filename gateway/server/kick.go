@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // Kick says which connections are to be ended, and how. One of User and Client is given.

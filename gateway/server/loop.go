@@ -12,6 +12,8 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // sliceFor is how long a loop works through its mailbox before it looks at its sockets again.
@@ -85,9 +87,9 @@ type loop struct {
 // doomed is a connection to be ended when no walk over subscribers is under way.
 type doomed struct {
 	c     *conn
-	key   uint64               // of the connection: the record may be another's by then
+	key   uint64                // of the connection: the record may be another's by then
 	err   *websocket.CloseError // nil: the socket is broken, close it
-	label string               // why, for the metric, when err is nil
+	label string                // why, for the metric, when err is nil
 }
 
 func newLoop(id int, srv *Server) *loop {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // read takes what a connection sent. data is gnet's: it is changed in place and not kept.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // patience is how long anything that must happen may take here: far longer than it does, on a busy machine too.

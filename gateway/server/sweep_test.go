@@ -10,6 +10,7 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // Sockets that knock during a drain are no clients: they take nobody's turn to be told.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // maxFlush is how many bytes of one backlog are sent before the loop turns to others.
@@ -50,7 +51,7 @@ func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
 	for len(framed) > 0 {
 		n := websocket.CutFrames(framed, answerPiece)
 		if sent < n {
-			lp.keep(c, protocol.FrameOf(framed[:n]), sent) // whole: nothing may come between its halves
+			lp.keep(c, protocol.FrameOf(framed[:n], ""), sent) // whole: nothing may come between its halves
 		}
 		if c.flags&flagDoomed != doomed {
 			return // too slow now: the rest would be thrown away

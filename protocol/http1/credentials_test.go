@@ -1,4 +1,4 @@
-package protocol
+package http1
 
 import "testing"
 
@@ -30,7 +30,7 @@ func TestUpgradeCredentials(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			head := request(tc.changes...)
-			u := NewUpgrader(UpgradeConfig{Credentials: true})
+			u := NewUpgrader(Config{Credentials: true})
 			_, got, refusal := u.Upgrade(nil, []byte(head))
 			if refusal != nil {
 				t.Fatalf("Upgrade(%q) = %d %q, want 101", head, refusal.Status, refusal.Body)
@@ -41,14 +41,14 @@ func TestUpgradeCredentials(t *testing.T) {
 			if _, got, _ = u.Upgrade(nil, []byte(request())); !equalCredentials(*got.Credentials, Credentials{}) {
 				t.Errorf("the request after it has %q, want none", got.Credentials)
 			}
-			if _, got, _ = NewUpgrader(UpgradeConfig{}).Upgrade(nil, []byte(head)); got.Credentials != nil {
+			if _, got, _ = NewUpgrader(Config{}).Upgrade(nil, []byte(head)); got.Credentials != nil {
 				t.Errorf("Upgrade(%q) has %q, want none while they are not looked for", head, got.Credentials)
 			}
 		})
 	}
 	// Which of two would count depends on who reads them.
 	twice := request("+Authorization: Bearer a", "+Authorization: Bearer b")
-	if _, _, refusal := NewUpgrader(UpgradeConfig{Credentials: true}).Upgrade(nil, []byte(twice)); refusal == nil || refusal.Status != 400 {
+	if _, _, refusal := NewUpgrader(Config{Credentials: true}).Upgrade(nil, []byte(twice)); refusal == nil || refusal.Status != 400 {
 		t.Errorf("Upgrade(two Authorization headers) = %+v, want 400", refusal)
 	}
 }
@@ -60,7 +60,7 @@ func equalCredentials(a, b Credentials) bool {
 
 // A head of many headers costs what its bytes do, and no memory: whoever sends it has shown no token yet.
 func TestManyCredentialsAllocateNothing(t *testing.T) {
-	u := NewUpgrader(UpgradeConfig{Credentials: true})
+	u := NewUpgrader(Config{Credentials: true})
 	for name, line := range map[string]string{"cookies": "+Cookie:", "sub-protocols": "+Sec-WebSocket-Protocol: x"} {
 		var lines []string
 		for range 8000 / (len(line) + 1) {

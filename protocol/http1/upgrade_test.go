@@ -1,4 +1,4 @@
-package protocol
+package http1
 
 import (
 	"bufio"
@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
 )
 
 // What the clients that matter send, to the byte.
@@ -73,16 +75,16 @@ func accept(key string) string {
 }
 
 func TestUpgrade(t *testing.T) {
-	ours := UpgradeConfig{}
-	loopback := UpgradeConfig{Loopback: true}
-	listed := UpgradeConfig{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
-	anyOrigin := UpgradeConfig{AllowOrigins: []string{"*"}}
-	unproven := UpgradeConfig{Loopback: true, LoopbackHost: true}
-	long := strings.Repeat("u", MaxChannelBytes)
+	ours := Config{}
+	loopback := Config{Loopback: true}
+	listed := Config{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
+	anyOrigin := Config{AllowOrigins: []string{"*"}}
+	unproven := Config{Loopback: true, LoopbackHost: true}
+	long := strings.Repeat("u", protocol.MaxChannelBytes)
 	for _, tc := range []struct {
 		name string
 		in   string
-		cfg  UpgradeConfig
+		cfg  Config
 		want Request
 	}{
 		{"the article's load test", nodeHead, ours, Request{}},
@@ -172,7 +174,7 @@ func TestUpgrade(t *testing.T) {
 
 // The example of RFC 6455 section 1.3.
 func TestUpgradeAccept(t *testing.T) {
-	out, _, refusal := NewUpgrader(UpgradeConfig{}).Upgrade(nil, []byte(request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")))
+	out, _, refusal := NewUpgrader(Config{}).Upgrade(nil, []byte(request("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")))
 	if refusal != nil {
 		t.Fatal(refusal.Body)
 	}
@@ -183,10 +185,10 @@ func TestUpgradeAccept(t *testing.T) {
 }
 
 func TestUpgradeRefused(t *testing.T) {
-	none := UpgradeConfig{}
-	loopback := UpgradeConfig{Loopback: true}
-	listed := UpgradeConfig{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
-	unproven := UpgradeConfig{Loopback: true, LoopbackHost: true}
+	none := Config{}
+	loopback := Config{Loopback: true}
+	listed := Config{AllowOrigins: []string{"https://app.example", "http://localhost:5173"}}
+	unproven := Config{Loopback: true, LoopbackHost: true}
 	random := make([]byte, 300)
 	for i := range random {
 		random[i] = byte(i * 167)
@@ -194,13 +196,13 @@ func TestUpgradeRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		in     string
-		cfg    UpgradeConfig
+		cfg    Config
 		status int
 		reason string
 		body   string // a part of it
 	}{
 		{"plain GET", request("-Upgrade", "-Connection", "-Sec-WebSocket-Version", "-Sec-WebSocket-Key"), none, 426, "not_upgrade", "connect to /ws"},
-		{"plain GET of /", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", UpgradeConfig{DemoURL: "http://127.0.0.1:9090/demo"}, 426, "not_upgrade", "http://127.0.0.1:9090/demo"},
+		{"plain GET of /", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", Config{DemoURL: "http://127.0.0.1:9090/demo"}, 426, "not_upgrade", "http://127.0.0.1:9090/demo"},
 		{"plain GET of another path", "GET /favicon.ico HTTP/1.1\r\nHost: x\r\n\r\n", none, 404, "bad_path", "/ws"},
 		{"T29 GET /metrics", "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", none, 404, "bad_path", "/ws"},
 		{"path /ws/", request("GET /ws/ HTTP/1.1"), none, 404, "bad_path", "/ws"},
@@ -421,7 +423,7 @@ func TestHeadLen(t *testing.T) {
 		name, head, behind string
 	}{
 		{"article", nodeHead, ""},
-		{"first frame behind it", request(), string(text("Hello"))},
+		{"first frame behind it", request(), "\x81\x85\x01\x02\x03\x04Hello"},
 		{"blank line behind it", request(), "\r\n\r\n"},
 		{"blank line at once", "\r\n\r\n", "x"},
 		{"CR and LF that end nothing", "a\r\r\nb\n\r\nc\r\n\r\r\n\r\n", "x"},
@@ -459,7 +461,7 @@ func FuzzUpgrade(f *testing.F) {
 	} {
 		f.Add([]byte(head))
 	}
-	u := NewUpgrader(UpgradeConfig{Loopback: true, Deflate: true, TrustForwarded: true})
+	u := NewUpgrader(Config{Loopback: true, Deflate: true, TrustForwarded: true})
 	f.Fuzz(func(t *testing.T, head []byte) {
 		before := bytes.Clone(head)
 		out, got, refusal := u.Upgrade(nil, head)
@@ -538,7 +540,7 @@ func BenchmarkUpgrade(b *testing.B) {
 	} {
 		head := []byte(bc.in)
 		b.Run(bc.name, func(b *testing.B) {
-			u := NewUpgrader(UpgradeConfig{})
+			u := NewUpgrader(Config{})
 			var dst []byte
 			b.ReportAllocs()
 			for b.Loop() {
@@ -550,7 +552,7 @@ func BenchmarkUpgrade(b *testing.B) {
 			}
 		})
 		b.Run(bc.name+"/gobwas", func(b *testing.B) {
-			u := ws.Upgrader{Protocol: func(name []byte) bool { return string(name) == Subprotocol }}
+			u := ws.Upgrader{Protocol: func(name []byte) bool { return string(name) == protocol.Subprotocol }}
 			var conn headConn
 			b.ReportAllocs()
 			for b.Loop() {
@@ -572,7 +574,7 @@ func BenchmarkUpgrade(b *testing.B) {
 		}
 	})
 	b.Run("refused", func(b *testing.B) {
-		u := NewUpgrader(UpgradeConfig{})
+		u := NewUpgrader(Config{})
 		head := []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		b.ReportAllocs()
 		for b.Loop() {

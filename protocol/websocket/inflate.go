@@ -1,4 +1,4 @@
-package protocol
+package websocket
 
 import (
 	"compress/flate"

@@ -1,4 +1,4 @@
-package protocol
+package websocket
 
 import (
 	"errors"
@@ -142,7 +142,7 @@ func TestParseCloseAutobahn(t *testing.T) {
 	}
 }
 
-// FuzzClose: what ParseClose takes can be said again, and comes to the same; AppendCloseFrame makes nothing that a
+// FuzzClose: what ParseClose takes can be said again, and comes to the same; AppendClose makes nothing that a
 // control frame must not be, and cuts no rune.
 func FuzzClose(f *testing.F) {
 	for _, payload := range []string{"", "x", closing(1000, "bye"), closing(4999, strings.Repeat("é", 61)), "\x03\xe8\xff", closing(1005, "")} {
@@ -155,13 +155,13 @@ func FuzzClose(f *testing.F) {
 				t.Errorf("ParseClose(%q) = %d %q, said again %d %q, %v", payload, got, text, again, textAgain, err)
 			}
 		}
-		framed := AppendCloseFrame(nil, &CloseError{Code: ws.StatusCode(code), Reason: strings.ToValidUTF8(reason, "")})
+		framed := AppendClose(nil, &CloseError{Code: ws.StatusCode(code), Reason: strings.ToValidUTF8(reason, "")})
 		if len(framed) < 2 || framed[0] != fin|byte(ws.OpClose) || int(framed[1]) != len(framed)-2 || framed[1] > 125 {
-			t.Fatalf("AppendCloseFrame(%d, %q) = %q", code, reason, framed)
+			t.Fatalf("AppendClose(%d, %q) = %q", code, reason, framed)
 		}
 		if validCloseCode(ws.StatusCode(code)) {
 			if got, _, err := ParseClose(framed[2:]); err != nil || got != ws.StatusCode(code) {
-				t.Errorf("AppendCloseFrame(%d, %q) is read as %d, %v", code, reason, got, err)
+				t.Errorf("AppendClose(%d, %q) is read as %d, %v", code, reason, got, err)
 			}
 		}
 	})

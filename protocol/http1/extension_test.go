@@ -1,4 +1,4 @@
-package protocol
+package http1
 
 import (
 	"strings"
@@ -96,7 +96,7 @@ func TestUpgradeDeflate(t *testing.T) {
 		{"T4 9.1 many escapes", offer(`x; y="` + strings.Repeat(`\"`, 50_000)), refused},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			u := NewUpgrader(UpgradeConfig{Deflate: true})
+			u := NewUpgrader(Config{Deflate: true})
 			out, got, refusal := u.Upgrade(nil, []byte(tc.in))
 			if tc.want == refused {
 				if refusal == nil || refusal.Status != 400 || refusal.Reason != "bad_request" {
@@ -117,7 +117,7 @@ func TestUpgradeDeflate(t *testing.T) {
 				t.Errorf("after it Upgrade(least) = %+v, %+v, want nothing of the one before", next, refusal)
 			}
 			// While it is off nothing of the header matters, not even that it is malformed.
-			out, got, refusal = NewUpgrader(UpgradeConfig{}).Upgrade(nil, []byte(tc.in))
+			out, got, refusal = NewUpgrader(Config{}).Upgrade(nil, []byte(tc.in))
 			if refusal != nil || got.Deflate || strings.Contains(string(out), "Extensions") {
 				t.Errorf("Upgrade(%.100q) = %+v, %+v while deflate is off, want it ignored", tc.in, got, refusal)
 			}
@@ -137,7 +137,7 @@ func leastAllocs(f func()) float64 {
 
 // Deflate costs a handshake no allocation.
 func TestUpgradeDeflateAllocs(t *testing.T) {
-	count := func(cfg UpgradeConfig) float64 {
+	count := func(cfg Config) float64 {
 		u, head, dst := NewUpgrader(cfg), []byte(chromeHead), make([]byte, 0, 1024)
 		return leastAllocs(func() {
 			if _, _, refusal := u.Upgrade(dst, head); refusal != nil {
@@ -145,7 +145,7 @@ func TestUpgradeDeflateAllocs(t *testing.T) {
 			}
 		})
 	}
-	if off, on := count(UpgradeConfig{}), count(UpgradeConfig{Deflate: true, TrustForwarded: true}); on > off {
+	if off, on := count(Config{}), count(Config{Deflate: true, TrustForwarded: true}); on > off {
 		t.Errorf("a handshake with deflate allocates %v times, without %v", on, off)
 	}
 }

@@ -1,4 +1,4 @@
-package protocol
+package websocket
 
 import (
 	"bytes"
@@ -391,8 +391,8 @@ func TestInflateAllocs(t *testing.T) {
 func BenchmarkInflate(b *testing.B) {
 	for _, bc := range []struct{ name, message string }{
 		{"command", `{"type":"subscribe","channel":"user:42"}`},
-		{"text=1024", notificationText(1024)},
-		{"text=16384", notificationText(16 << 10)},
+		{"text=1024", notification(1024)},
+		{"text=16384", notification(16 << 10)},
 		{"hostile=65536", ""},
 	} {
 		payload := []byte(compressed(b, bc.message, 6))

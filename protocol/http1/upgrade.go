@@ -1,14 +1,16 @@
-package protocol
+package http1
 
 import (
 	"bytes"
 	"errors"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol"
 )
 
-// UpgradeConfig says which handshakes are accepted.
-type UpgradeConfig struct {
+// Config says which handshakes are accepted.
+type Config struct {
 	// AllowOrigins are origins (scheme://host[:port], lower case) that pages may connect from; "*" is any. When it is
 	// empty a page may connect if its origin's host equals the Host header, or if Loopback is set and it is a
 	// loopback origin itself. Requests without an Origin do not come from a page and are always allowed.
@@ -31,8 +33,8 @@ type UpgradeConfig struct {
 // Request is what an accepted handshake said.
 type Request struct {
 	User        string // of ?user=: a label, nothing more
-	Subprotocol bool   // [Subprotocol] was offered, and so answered
-	Deflate     bool   // permessage-deflate was offered and accepted: see [Limits.Inflater] and [Frame.Deflated]
+	Subprotocol bool   // [protocol.Subprotocol] was offered, and so answered
+	Deflate     bool   // permessage-deflate was offered and accepted
 
 	// ForwardedFor is X-Forwarded-For, several headers joined into one list, as whoever sent it says.
 	ForwardedFor string
@@ -53,7 +55,7 @@ type Credentials struct {
 // Upgrader answers opening handshakes (RFC 6455 section 4.2). One per loop: its memory is reused. Not safe for
 // concurrent use.
 type Upgrader struct {
-	cfg  UpgradeConfig
+	cfg  Config
 	lib  ws.Upgrader
 	conn headConn
 	req  Request     // the answer of the last Upgrade
@@ -85,7 +87,7 @@ func (c *headConn) Write(p []byte) (int, error) {
 }
 
 // NewUpgrader returns an Upgrader for one loop.
-func NewUpgrader(cfg UpgradeConfig) *Upgrader {
+func NewUpgrader(cfg Config) *Upgrader {
 	u := &Upgrader{cfg: cfg, in: requestHead{
 		wantExtensions: cfg.Deflate, wantForwarded: cfg.TrustForwarded, wantCredentials: cfg.Credentials,
 	}}
@@ -147,8 +149,8 @@ func (u *Upgrader) chooseProtocol(offered []byte) (chosen string, ok bool) {
 		case len(name) == 0: // RFC 9110 section 5.6.1.2
 		case !isToken(name):
 			return "", false
-		case string(name) == Subprotocol:
-			u.req.Subprotocol, chosen = true, Subprotocol
+		case string(name) == protocol.Subprotocol:
+			u.req.Subprotocol, chosen = true, protocol.Subprotocol
 		}
 	}
 	return chosen, true

@@ -1,4 +1,4 @@
-package protocol
+package websocket
 
 import (
 	"encoding/binary"
@@ -310,34 +310,4 @@ func checkHeader(h ws.Header, open ws.OpCode, have, fragments int, lim *Limits) 
 		return ErrTooManyFrames
 	}
 	return nil
-}
-
-// ParseClose reads the payload of a close frame (RFC 6455 sections 5.5.1 and 7.4). An empty one gives code 1005.
-func ParseClose(payload []byte) (code ws.StatusCode, reason string, err error) {
-	if len(payload) == 0 {
-		return closeNoStatusReceived, "", nil
-	}
-	if len(payload) < 2 {
-		return 0, "", ErrClosePayload
-	}
-	code = ws.StatusCode(binary.BigEndian.Uint16(payload))
-	if !validCloseCode(code) {
-		return 0, "", ErrClosePayload
-	}
-	if !utf8.Valid(payload[2:]) {
-		return 0, "", ErrUTF8
-	}
-	return code, string(payload[2:]), nil
-}
-
-// validCloseCode reports whether a peer may send code (RFC 6455 section 7.4.2, and the IANA registry up to 1014).
-func validCloseCode(code ws.StatusCode) bool {
-	switch {
-	case code >= 3000 && code <= 4999:
-		return true
-	case code >= 1000 && code <= 1014:
-		return code != 1004 && code != 1005 && code != 1006
-	default:
-		return false
-	}
 }

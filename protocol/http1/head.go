@@ -1,10 +1,12 @@
-package protocol
+package http1
 
 import (
 	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
+
+	"github.com/carillon-ws/carillon/protocol"
 )
 
 // headEnd ends a request head (RFC 9112 section 2.1).
@@ -322,7 +324,7 @@ func userOf(query []byte) (string, error) {
 			continue
 		}
 		user, err := url.QueryUnescape(string(value))
-		if err != nil || user != "" && checkName(user) != nil { // the same alphabet and length as a channel's name
+		if err != nil || user != "" && protocol.CheckName(user) != nil { // the same alphabet and length as a channel's name
 			return "", errHead
 		}
 		return user, nil

@@ -1,4 +1,4 @@
-package protocol
+package http1
 
 import (
 	"bytes"
@@ -204,7 +204,7 @@ func TestUpgradeForwardedFor(t *testing.T) {
 		{"another header of that length", []string{"X-Forwarded-Foo: 1.1.1.1"}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			u := NewUpgrader(UpgradeConfig{TrustForwarded: true})
+			u := NewUpgrader(Config{TrustForwarded: true})
 			_, got, refusal := u.Upgrade(nil, []byte(request(tc.headers...)))
 			if refusal != nil || got.ForwardedFor != tc.want {
 				t.Errorf("Upgrade(%q) = %+v, %+v, want %q", tc.headers, got, refusal, tc.want)
@@ -212,7 +212,7 @@ func TestUpgradeForwardedFor(t *testing.T) {
 			if _, got, refusal = u.Upgrade(nil, []byte(request())); refusal != nil || *got != (Request{}) {
 				t.Errorf("after it Upgrade(least) = %+v, %+v, want nothing of the one before", got, refusal)
 			}
-			if _, got, _ = NewUpgrader(UpgradeConfig{}).Upgrade(nil, []byte(request(tc.headers...))); got.ForwardedFor != "" {
+			if _, got, _ = NewUpgrader(Config{}).Upgrade(nil, []byte(request(tc.headers...))); got.ForwardedFor != "" {
 				t.Errorf("Upgrade(%q) = %+v while it was not asked for", tc.headers, got)
 			}
 		})

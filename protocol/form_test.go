@@ -2,11 +2,8 @@ package protocol
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,9 +11,10 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/coder/websocket"
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // notificationText is about n bytes of the JSON that applications send: keys that repeat, values that do not.
@@ -71,23 +69,23 @@ func TestFrameDeflated(t *testing.T) {
 	}{
 		{"empty", "", false},
 		{"short", "hello", false},
-		{"one byte below the threshold", strings.Repeat("x", minDeflate-1-overhead), false},
-		{"at the threshold", strings.Repeat("x", minDeflate-overhead), true},
+		{"one byte below the threshold", strings.Repeat("x", websocket.MinDeflate-1-overhead), false},
+		{"at the threshold", strings.Repeat("x", websocket.MinDeflate-overhead), true},
 		{"header shrinks from 4 bytes to 2", strings.Repeat("x", 1000), true},
 		{"header shrinks from 10 bytes to 4", strings.Repeat("notifications:user:42 ", 5000), true},
 		{"JSON of 1 KiB", notificationText(1 << 10), true},
 		{"JSON of 64 KiB", notificationText(64 << 10), true},
 		{"JSON of 128 KiB", notificationText(128 << 10), true},
-		{"at the bound", strings.Repeat("x", maxDeflate-overhead), true},
-		{"one byte beyond the bound", strings.Repeat("x", maxDeflate+1-overhead), false},
-		{"far beyond the bound", strings.Repeat("x", 4*maxDeflate), false},
+		{"at the bound", strings.Repeat("x", websocket.MaxDeflate-overhead), true},
+		{"one byte beyond the bound", strings.Repeat("x", websocket.MaxDeflate+1-overhead), false},
+		{"far beyond the bound", strings.Repeat("x", 4*websocket.MaxDeflate), false},
 		{"UTF-8", strings.Repeat("κόσμε 🔔", 100), true},
 		{"noise", noise(100_000), true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _ := NewNotification("c", tc.data, 1)
 			before := bytes.Clone(f.Bytes())
-			second := f.Deflated()
+			second := f.In(Deflated)
 			got := second.Bytes()
 			payload, isDeflated := inflated(t, got)
 			if want, _ := inflated(t, before); !bytes.Equal(payload, want) {
@@ -102,7 +100,7 @@ func TestFrameDeflated(t *testing.T) {
 			if !bytes.Equal(f.Bytes(), before) || !isDeflated && second != f {
 				t.Error("Deflated changed the frame, or copied what it did not compress")
 			}
-			if f.Deflated() != second || second.Deflated() != second {
+			if f.In(Deflated) != second || second.In(Deflated) != second {
 				t.Error("Deflated was made twice")
 			}
 			if second.Channel() != "c" || second.Len() != len(got) {
@@ -115,13 +113,13 @@ func TestFrameDeflated(t *testing.T) {
 // Bytes that do not shrink go as they are, not copied: no JSON is like that, but the rule must hold.
 func TestFrameDeflatedNotSmaller(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{minDeflate, 1000, 70_000} {
+	for _, n := range []int{websocket.MinDeflate, 1000, 70_000} {
 		payload := make([]byte, n)
 		for i := range payload {
 			payload[i] = byte(rnd.Uint32())
 		}
-		f := &Frame{bytes: append(appendHeader(nil, ws.OpText, n), payload...)}
-		if got := f.Deflated(); got != f {
+		f := &Frame{bytes: append(websocket.AppendHeader(nil, ws.OpText, n), payload...)}
+		if got := f.In(Deflated); got != f {
 			t.Errorf("Deflated of %d random bytes = %d bytes, want the frame's own %d", n, got.Len(), f.Len())
 		}
 	}
@@ -130,10 +128,10 @@ func TestFrameDeflatedNotSmaller(t *testing.T) {
 // What a backlog keeps may be the rest of a frame: it is left alone.
 func TestFrameOfDeflated(t *testing.T) {
 	long, _ := NewNotification("c", strings.Repeat("x", 1000), 1)
-	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.Deflated().Bytes(), {}} {
-		f := FrameOf(framed)
-		if got := f.Deflated(); got != f || !bytes.Equal(got.Bytes(), framed) {
-			t.Errorf("FrameOf(%.20x).Deflated() = %.20x, want the same", framed, got.Bytes())
+	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.In(Deflated).Bytes(), {}} {
+		f := FrameOf(framed, "")
+		if got := f.In(Deflated); got != f || !bytes.Equal(got.Bytes(), framed) {
+			t.Errorf("FrameOf(%.20x).In(Deflated) = %.20x, want the same", framed, got.Bytes())
 		}
 	}
 }
@@ -143,7 +141,7 @@ func TestDeflatedLetsGoOfTheFrame(t *testing.T) {
 	f, _ := NewNotification("c", notificationText(1000), 1)
 	freed := make(chan struct{})
 	runtime.AddCleanup(f, func(struct{}) { close(freed) }, struct{}{})
-	second := f.Deflated()
+	second := f.In(Deflated)
 	f = nil
 	runtime.GC()
 	select {
@@ -173,7 +171,7 @@ func TestFrameDeflatedShared(t *testing.T) {
 		for i := range got {
 			done.Go(func() {
 				start.Wait()
-				got[i] = f.Deflated()
+				got[i] = f.In(Deflated)
 			})
 		}
 		start.Done()
@@ -187,121 +185,25 @@ func TestFrameDeflatedShared(t *testing.T) {
 			t.Fatalf("Deflated inflates to %.50q, want %.50q", payload, f.Bytes()[4:])
 		}
 	}
-	deflaters.mu.Lock()
-	defer deflaters.mu.Unlock()
-	for _, d := range deflaters.free {
-		if cap(d.out) > keepDeflated {
-			t.Errorf("the pool keeps a buffer of %d bytes", cap(d.out))
-		}
-	}
 }
 
 func TestFrameDeflatedAllocs(t *testing.T) {
 	f, _ := NewNotification("c", notificationText(1000), 1)
-	f.Deflated()
-	if got := testing.AllocsPerRun(100, func() { f.Deflated() }); got != 0 {
+	f.In(Deflated)
+	if got := testing.AllocsPerRun(100, func() { f.In(Deflated) }); got != 0 {
 		t.Errorf("asking again allocates %v times, want 0", got)
 	}
 	short, _ := NewNotification("c", "short", 1)
-	if got := testing.AllocsPerRun(100, func() { short.Deflated() }); got != 0 {
+	if got := testing.AllocsPerRun(100, func() { short.In(Deflated) }); got != 0 {
 		t.Errorf("asking for a short frame allocates %v times, want 0", got)
 	}
 	framed := f.Bytes()
 	got := testing.AllocsPerRun(100, func() {
 		f := Frame{bytes: framed}
-		f.Deflated()
+		f.In(Deflated)
 	})
 	if got > 3 { // the frame, the record of its second form, and that
 		t.Errorf("compressing a frame allocates %v times, want at most 3", got)
-	}
-}
-
-// A client that is not ours reads what we compress, and we what it does, whatever it offers.
-func TestDeflateCoder(t *testing.T) {
-	for _, mode := range []websocket.CompressionMode{websocket.CompressionNoContextTakeover, websocket.CompressionContextTakeover} {
-		ours, theirs := net.Pipe()
-		served := make(chan error, 1)
-		go func() { served <- echo(ours) }()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		dial := func(context.Context, string, string) (net.Conn, error) { return theirs, nil }
-		c, res, err := websocket.Dial(ctx, "ws://gate.example/ws", &websocket.DialOptions{
-			HTTPClient:           &http.Client{Transport: &http.Transport{DialContext: dial}},
-			CompressionMode:      mode,
-			CompressionThreshold: 1,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := res.Header.Get("Sec-WebSocket-Extensions"); !strings.Contains(got, "permessage-deflate") {
-			t.Fatalf("the answer has extensions %q", got)
-		}
-		c.SetReadLimit(1 << 20)
-		for _, data := range []string{"short", notificationText(300), notificationText(300), notificationText(20_000), "", strings.Repeat("🔔", 5000)} {
-			if err := c.Write(ctx, websocket.MessageText, []byte(data)); err != nil {
-				t.Fatal(err)
-			}
-			_, got, err := c.Read(ctx)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want, _ := AppendMessage(nil, &Message{Type: MessageNotification, Channel: "c", Data: data, Timestamp: 1})
-			if !bytes.Equal(got, want) {
-				t.Fatalf("the client reads %.100q, want %.100q", got, want)
-			}
-		}
-		if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// echo is a gateway for one connection: it answers each message with a notification that carries it.
-func echo(conn net.Conn) error {
-	defer func() { _ = conn.Close() }()
-	buf := make([]byte, 64<<10)
-	var in []byte
-	for HeadLen(in, 0) == 0 {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return err
-		}
-		in = append(in, buf[:n]...)
-	}
-	out, req, refusal := NewUpgrader(UpgradeConfig{Deflate: true}).Upgrade(nil, in)
-	if refusal != nil || !req.Deflate {
-		return fmt.Errorf("refused: %+v, or deflate not accepted: %+v", refusal, req)
-	}
-	var r Reader
-	lim := Limits{MaxMessage: 1 << 20, Inflater: new(Inflater)}
-	for {
-		if _, err := conn.Write(out); err != nil {
-			return err
-		}
-		n, err := conn.Read(buf)
-		if err != nil {
-			return err
-		}
-		out = out[:0]
-		for data := buf[:n]; len(data) > 0; {
-			ev, used, err := r.Next(data, &lim)
-			if err != nil {
-				return err
-			}
-			data = data[used:]
-			switch {
-			case ev.None():
-			case ev.Op == ws.OpText:
-				f, _ := NewNotification("c", string(ev.Payload), 1)
-				out = append(out, f.Deflated().Bytes()...)
-			case ev.Op == ws.OpClose:
-				_, err = conn.Write(AppendCloseFrame(out, PeerClose(ws.StatusNormalClosure)))
-				return err
-			}
-		}
 	}
 }
 
@@ -316,14 +218,14 @@ func BenchmarkDeflated(b *testing.B) {
 			size := 0
 			for b.Loop() {
 				one := Frame{bytes: f.bytes}
-				size = one.Deflated().Len()
+				size = one.In(Deflated).Len()
 			}
 			b.ReportMetric(100*float64(size)/float64(f.Len()), "%size")
 		})
 		b.Run(fmt.Sprintf("again/payload=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				f.Deflated()
+				f.In(Deflated)
 			}
 		})
 	}
