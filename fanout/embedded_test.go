@@ -6,18 +6,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 func TestEmbeddedRedisTakesTheAddress(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.77:0") // where no other test takes the port meanwhile
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := fanouttest.Addr(t)
 	e, err := StartEmbeddedRedis(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +64,7 @@ func TestEmbeddedRedisExpiresKeys(t *testing.T) {
 
 func TestEmbeddedRedisPauses(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	e, err := StartEmbeddedRedis(fanouttest.Addr(t)) // nobody takes the port during the pause
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +99,7 @@ func TestEmbeddedRedisPauses(t *testing.T) {
 
 func TestEmbeddedRedisClosesDuringAPause(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbeddedRedis("127.0.0.1:0")
+	e, err := StartEmbeddedRedis(fanouttest.Addr(t)) // nobody else answers there during the pause
 	if err != nil {
 		t.Fatal(err)
 	}
