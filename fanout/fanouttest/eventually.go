@@ -5,21 +5,22 @@ import (
 	"time"
 )
 
-// The time between two looks doubles, from the first to the second value. What happens at once is seen at once, and a
-// long wait does not take the processor from what is waited for.
+// The pause between two looks is an eighth of the time that has passed, within these bounds. What happens soon is seen
+// soon, and a long wait does not take the processor from what is waited for.
 const (
-	pollFirst = time.Millisecond
-	pollLast  = 16 * time.Millisecond
+	pollMin = time.Millisecond
+	pollMax = 100 * time.Millisecond
 )
 
 // Eventually looks again and again until holds returns true. The test fails if that takes longer than patience; what
 // says what was waited for. It is for conditions that no event announces.
 func Eventually(tb testing.TB, patience time.Duration, what string, holds func() bool) {
 	tb.Helper()
+	began := time.Now()
 	giveUp := time.After(patience)
-	for pause := pollFirst; !holds(); pause = min(2*pause, pollLast) {
+	for !holds() {
 		select {
-		case <-time.After(pause):
+		case <-time.After(min(max(time.Since(began)/8, pollMin), pollMax)):
 		case <-giveUp:
 			tb.Fatalf("does not happen in %v: %s", patience, what)
 		}
