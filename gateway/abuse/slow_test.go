@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,14 +16,9 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// stalled connects a client with the least window there is, which is to read nothing, and with the segments of a real
-// network: loopback's are so large that a small window stays closed until a timer opens it.
+// stalled connects a slow client and has it read nothing beyond the answers to its upgrade and its subscription.
 func (g *target) stalled(channel string) (*gatewaytest.Client, error) {
-	c, err := gatewaytest.Connect(g.Addr, gatewaytest.Socket(func(fd int) error {
-		return errors.Join(
-			syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000),
-			syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<10))
-	}))
+	c, err := gatewaytest.Connect(g.Addr, gatewaytest.Slow())
 	if err != nil {
 		return nil, err
 	}
