@@ -111,17 +111,18 @@ func TestOwnGateway(t *testing.T) {
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
 	f := startTestFloor(t, floor.Each)
-	refused, err := freePorts(1)
+	addrs, err := host.OwnAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused := addrs[0] // nobody listens there
 	for _, tt := range []struct {
 		name, want string
 		args       []string
 	}{
-		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://127.0.0.1:" + refused[0]}},
-		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://127.0.0.1:" + refused[0]}},
-		{"nothing there", "nothing answers at ws://127.0.0.1:" + refused[0], []string{"-url", "ws://127.0.0.1:" + refused[0] + "/ws", "-redis", "redis://127.0.0.1:1"}},
+		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://" + refused}},
+		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://" + refused}},
+		{"nothing there", "nothing answers at ws://" + refused, []string{"-url", "ws://" + refused + "/ws", "-redis", "redis://127.0.0.1:1"}},
 		{"nowhere to write", "no such file", []string{"-url", f.URL, "-redis", f.Control, "-html", "/nowhere/page.html"}},
 		{"no such gateway", "no such file", []string{"-gateway", "/nowhere/gateway"}},
 		{"gateway that ends", "ended early", []string{"-gateway", "/bin/false"}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -92,7 +93,7 @@ func startFleet(ctx context.Context, cfg *config, n int, stderr io.Writer) (f *f
 		}
 		f.redis = f.server.url
 	}
-	ports, err := freePorts(2 * n)
+	addrs, err := host.OwnAddrs(2 * n)
 	if err != nil {
 		return f, err
 	}
@@ -105,7 +106,7 @@ func startFleet(ctx context.Context, cfg *config, n int, stderr io.Writer) (f *f
 	group.SetLimit(4)
 	for i := range n {
 		group.Go(func() (err error) {
-			f.gateways[i], err = launchGateway(ctx, binary, args, f.redis, ports[2*i], ports[2*i+1], host.AnyCPU)
+			f.gateways[i], err = launchGateway(ctx, binary, args, f.redis, addrs[2*i], addrs[2*i+1], host.AnyCPU)
 			return err
 		})
 	}
@@ -210,9 +211,9 @@ func (f *fleet) metrics(ctx context.Context, collect bool) (map[string]float64, 
 	return sum, nil
 }
 
-// redisServer is a redis-server of our own on a free port of loopback, which keeps nothing on disk.
+// redisServer is a redis-server of our own on an address of our own, which keeps nothing on disk.
 type redisServer struct {
-	url, port, dir string
+	url, addr, dir string
 	cpu            int
 	child          *host.Child
 }
@@ -223,7 +224,7 @@ func startRedis(ctx context.Context, cpu int) (*redisServer, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errNoRedisServer
 	}
-	ports, err := freePorts(1)
+	addrs, err := host.OwnAddrs(1)
 	if err != nil {
 		return nil, err
 	}
@@ -231,13 +232,17 @@ func startRedis(ctx context.Context, cpu int) (*redisServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &redisServer{url: "redis://127.0.0.1:" + ports[0], port: ports[0], dir: dir, cpu: cpu}
+	s := &redisServer{url: "redis://" + addrs[0], addr: addrs[0], dir: dir, cpu: cpu}
 	return s, s.start(ctx)
 }
 
 // start starts the server, again if it was killed, and waits until it answers.
 func (s *redisServer) start(ctx context.Context) (err error) {
-	args := []string{"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir}
+	ip, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	args := []string{"--port", port, "--bind", ip, "--save", "", "--appendonly", "no", "--dir", s.dir}
 	if s.child, err = host.Start("redis-server", args, host.Options{CPU: s.cpu}); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type gateway struct {
 	// runtime's own thread, which wakes up a hundred times a second for nothing.
 	thread int
 
-	start func(context.Context) (*gateway, error) // once more, on the same ports; nil when it is not ours
+	start func(context.Context) (*gateway, error) // once more, on the same addresses; nil when it is not ours
 }
 
 // stop ends the gateway if it is ours.
@@ -151,18 +151,17 @@ func gatewayBinary(ctx context.Context, given, dir string, stderr io.Writer) (st
 	return path, nil
 }
 
-// startGateway starts a gateway on free ports and waits until it is ready.
+// startGateway starts a gateway on addresses of our own and waits until it is ready.
 func startGateway(ctx context.Context, binary string, extra []string, redis string, cpu int) (*gateway, error) {
-	ports, err := freePorts(2)
+	addrs, err := host.OwnAddrs(2)
 	if err != nil {
 		return nil, err
 	}
-	return launchGateway(ctx, binary, extra, redis, ports[0], ports[1], cpu)
+	return launchGateway(ctx, binary, extra, redis, addrs[0], addrs[1], cpu)
 }
 
-// launchGateway starts a gateway on these ports and waits until it is ready.
-func launchGateway(ctx context.Context, binary string, extra []string, redis, port, adminPort string, cpu int) (*gateway, error) {
-	addr, admin := "127.0.0.1:"+port, "127.0.0.1:"+adminPort
+// launchGateway starts a gateway on these addresses, host:port, and waits until it is ready.
+func launchGateway(ctx context.Context, binary string, extra []string, redis, addr, admin string, cpu int) (*gateway, error) {
 	args := []string{"serve", "-addr", addr, "-admin", admin}
 	if redis != "" {
 		args = append(args, "-redis", redis)
@@ -187,7 +186,7 @@ func launchGateway(ctx context.Context, binary string, extra []string, redis, po
 		g.redis = g.info.Redis
 	}
 	g.start = func(ctx context.Context) (*gateway, error) {
-		return launchGateway(ctx, binary, extra, redis, port, adminPort, cpu)
+		return launchGateway(ctx, binary, extra, redis, addr, admin, cpu)
 	}
 	return g, nil
 }
@@ -211,22 +210,4 @@ func (g *gateway) metrics(ctx context.Context, collect bool) (map[string]float64
 		}
 	}
 	return g.admin.metrics(ctx)
-}
-
-// freePorts asks the kernel for ports of loopback that nobody listens on. They are all held until all are known, or
-// it would give the same one twice.
-func freePorts(n int) (ports []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() //nolint:errcheck // nothing was accepted
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
-	}
-	return ports, nil
 }

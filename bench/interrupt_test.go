@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
 )
 
@@ -31,11 +32,11 @@ func (u *until) Write(p []byte) (int, error) {
 // startPausable is a worker elsewhere that says nothing more once pause is closed, and hangs up on nobody.
 func startPausable(t *testing.T, pause <-chan struct{}) (addr string) {
 	t.Helper()
-	ports, err := freePorts(1)
+	addrs, err := host.OwnAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := net.JoinHostPort("127.0.0.1", ports[0])
+	worker := addrs[0]
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = listenAsWorker(ctx, worker, io.Discard) })

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
 )
 
@@ -124,15 +125,12 @@ func TestUnsignaledLossIsCaught(t *testing.T) {
 func TestWorkersElsewhere(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	ports, err := freePorts(2)
+	addrs, err := host.OwnAddrs(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var addrs []string
-	done := make(chan error, len(ports))
-	for _, p := range ports {
-		addr := net.JoinHostPort("127.0.0.1", p)
-		addrs = append(addrs, addr)
+	done := make(chan error, len(addrs))
+	for _, addr := range addrs {
 		go func() { done <- listenAsWorker(ctx, addr, new(bytes.Buffer)) }()
 		awaitListener(t, addr)
 	}
@@ -151,7 +149,7 @@ func TestWorkersElsewhere(t *testing.T) {
 		}
 	}
 	cancel()
-	for range ports {
+	for range addrs {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}

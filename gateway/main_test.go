@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
@@ -111,40 +111,16 @@ func startAt(t *testing.T, addr, admin string, args ...string) *program {
 	return p
 }
 
-// freeAddrs returns addresses of loopback that nobody listens on.
-func freeAddrs(t *testing.T, n int) (addrs []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() //nolint:errcheck // nothing was accepted
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
-
 // awaitReady polls /readyz until it answers status.
 func (p *program) awaitReady(t *testing.T, status int) {
 	t.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(patience)
-	for {
+	fanouttest.Eventually(t, patience, fmt.Sprintf("/readyz is %d", status), func() bool {
 		resp, err := http.Get(p.admin + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode == status {
-				return
-			}
 		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("/readyz does not become %d (%v)", status, err)
-		}
-	}
+		return err == nil && resp.StatusCode == status
+	})
 }
 
 // client is a WebSocket client of another make.
@@ -232,20 +208,10 @@ func redisClient(t *testing.T, url string) *redis.Client {
 // publishUntil publishes until Redis counts want receivers: until then a gateway is still on its way back.
 func publishUntil(t *testing.T, r *redis.Client, channel, data string, want int64) {
 	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(patience)
-	for {
+	fanouttest.Eventually(t, patience, fmt.Sprintf("PUBLISH reaches %d subscribers", want), func() bool {
 		n, err := r.Publish(t.Context(), channel, data).Result()
-		if err == nil && n == want {
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("PUBLISH reaches %d subscribers (%v), want %d", n, err, want)
-		}
-	}
+		return err == nil && n == want
+	})
 }
 
 // TestArticleClient speaks exactly what the article's client speaks: its path, its types and fields, its channel,

@@ -6,18 +6,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 func TestEmbeddedTakesTheAddress(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.77:0") // where no other test takes the port meanwhile
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := fanouttest.Addr(t)
 	e, err := StartEmbedded(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +64,7 @@ func TestEmbeddedExpiresKeys(t *testing.T) {
 
 func TestEmbeddedPauses(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbedded("127.0.0.1:0")
+	e, err := StartEmbedded(fanouttest.Addr(t)) // nobody takes the port during the pause
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +99,7 @@ func TestEmbeddedPauses(t *testing.T) {
 
 func TestEmbeddedClosesDuringAPause(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbedded("127.0.0.1:0")
+	e, err := StartEmbedded(fanouttest.Addr(t)) // nobody else answers there during the pause
 	if err != nil {
 		t.Fatal(err)
 	}

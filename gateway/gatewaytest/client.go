@@ -20,7 +20,7 @@ import (
 // Client is a peer of the gateway that says exactly what a test wants.
 type Client struct {
 	*net.TCPConn
-	in *bufio.Reader
+	In *bufio.Reader // what the gateway sends; read from here, not from TCPConn
 }
 
 // Option changes how a client connects.
@@ -39,6 +39,16 @@ func Socket(set func(fd int) error) Option {
 			return errors.Join(failed, err)
 		}
 	}
+}
+
+// Slow has the client take little at a time: small buffers, and the segments of a real network. Loopback's segments are
+// so large that a small window stays closed until a timer opens it.
+func Slow() Option {
+	return Socket(func(fd int) error {
+		return errors.Join(
+			syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000),
+			syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<10))
+	})
 }
 
 // Connect connects and says nothing. The client's deadline is a minute from now.
@@ -115,7 +125,7 @@ func (c *Client) Upgrade(head string) error {
 
 // Response reads the answer to a request head; a status other than 101 is a *StatusError.
 func (c *Client) Response() (http.Header, error) {
-	r, err := http.ReadResponse(c.in, nil)
+	r, err := http.ReadResponse(c.In, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -165,8 +175,11 @@ func CloseFrame(code ws.StatusCode, reason string) string {
 const maxFrame = 32 << 20
 
 // ReadFrame reads one frame and holds it to what RFC 6455 allows a server.
-func (c *Client) ReadFrame() (ws.Header, []byte, error) {
-	h, err := ws.ReadHeader(c.in)
+func (c *Client) ReadFrame() (ws.Header, []byte, error) { return ReadFrame(c.In) }
+
+// ReadFrame reads one frame of a server from r and holds it to what RFC 6455 allows a server.
+func ReadFrame(r io.Reader) (ws.Header, []byte, error) {
+	h, err := ws.ReadHeader(r)
 	if err != nil {
 		return h, nil, err
 	}
@@ -174,7 +187,7 @@ func (c *Client) ReadFrame() (ws.Header, []byte, error) {
 		return h, nil, fmt.Errorf("torn stream: frame header %+v", h)
 	}
 	payload := make([]byte, h.Length)
-	if _, err := io.ReadFull(c.in, payload); err != nil {
+	if _, err := io.ReadFull(r, payload); err != nil {
 		return h, nil, fmt.Errorf("torn frame: %w", err)
 	}
 	return h, payload, nil
@@ -189,8 +202,11 @@ type Message struct {
 	Channel   string          `json:"channel"`
 	Data      string          `json:"data"`
 	Code      string          `json:"code"`
+	Message   string          `json:"message"`
 	Reason    string          `json:"reason"`
 	Dropped   int             `json:"dropped"`
+	ExpiresAt int64           `json:"expiresAt"`
+	Heartbeat int64           `json:"heartbeatMs"`
 	Timestamp int64           `json:"timestamp"`
 }
 
@@ -267,7 +283,7 @@ func (c *Client) AwaitClose() (*CloseError, error) {
 
 // AwaitEnd reads whatever comes until the stream ends, and reports whether it ended with a reset.
 func (c *Client) AwaitEnd() (reset bool, err error) {
-	_, err = io.Copy(io.Discard, c.in)
+	_, err = io.Copy(io.Discard, c.In)
 	if errors.Is(err, syscall.ECONNRESET) {
 		return true, nil
 	}

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // Patience is how long a test waits for what must come. It is never waited out when all is well.
@@ -192,17 +194,8 @@ func (p *Process) Publish(channel, data string) error {
 	return errors.Join(err, resp.Body.Close())
 }
 
-// Eventually polls until holds, and fails the test if it does not within patience.
+// Eventually is [fanouttest.Eventually]; otherwise says what is still wrong if the test gives up.
 func Eventually(tb testing.TB, patience time.Duration, otherwise string, holds func() bool) {
 	tb.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	giveUp := time.After(patience)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-giveUp:
-			tb.Fatalf("after %v: %s", patience, otherwise)
-		}
-	}
+	fanouttest.Eventually(tb, patience, "the end of this: "+otherwise, holds)
 }

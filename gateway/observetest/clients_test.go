@@ -2,84 +2,58 @@ package observetest
 
 import (
 	"context"
-	"errors"
-	"io"
-	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sys/unix"
-)
 
-const handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	"github.com/carillon-ws/carillon/gateway/gatewaytest"
+)
 
 // crowd is connections that were opened together and are closed together.
 type crowd struct {
-	conns []net.Conn
-	done  sync.WaitGroup
+	clients []*gatewaytest.Client
+	done    sync.WaitGroup
 }
 
-// gather connects n clients that are subscribed to a channel. Readers read whatever comes; the others take nothing
-// beyond what a small window holds.
+// gather connects n clients that are subscribed to a channel. Readers read whatever comes; the others are slow and take
+// nothing.
 func gather(t *testing.T, addr, channel string, n int, readers bool) *crowd {
 	t.Helper()
-	dialer := net.Dialer{Timeout: 10 * time.Second}
+	var options []gatewaytest.Option
 	if !readers {
-		dialer.Control = func(_, _ string, rc syscall.RawConn) (err error) {
-			failed := rc.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<10) })
-			return errors.Join(failed, err)
-		}
+		options = append(options, gatewaytest.Slow())
 	}
-	subscribe := ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame([]byte(`{"type":"subscribe","channel":"` + channel + `"}`))))
 	c := &crowd{}
-	for range n {
-		conn, err := dialer.DialContext(t.Context(), "tcp", addr)
-		if err != nil {
-			t.Fatalf("client %d of %d: %v", len(c.conns)+1, n, err)
-		}
-		c.conns = append(c.conns, conn)
-		if _, err := conn.Write(append([]byte(handshake), subscribe...)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	t.Cleanup(c.leave)
-	for _, conn := range c.conns {
-		awaitSubscribed(t, conn)
+	for range n {
+		client, err := gatewaytest.Connect(addr, options...)
+		if err != nil {
+			t.Fatalf("client %d of %d: %v", len(c.clients)+1, n, err)
+		}
+		c.clients = append(c.clients, client)
+		err = client.Upgrade(gatewaytest.Head())
+		if err == nil {
+			err = client.Subscribe(channel)
+		}
+		if err == nil {
+			err = client.SetDeadline(time.Time{}) // the story takes minutes
+		}
+		if err != nil {
+			t.Fatalf("client %d of %d: %v", len(c.clients), n, err)
+		}
 		if readers {
-			c.done.Go(func() { _, _ = io.Copy(io.Discard, conn) }) // until it is closed, by whoever
+			c.done.Go(func() { _, _ = client.AwaitEnd() }) // until it is closed, by whoever
 		}
 	}
 	return c
 }
 
-func awaitSubscribed(t *testing.T, conn net.Conn) {
-	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	var got strings.Builder
-	buf := make([]byte, 512)
-	for !strings.Contains(got.String(), `"subscribed"`) {
-		n, err := conn.Read(buf)
-		if err != nil {
-			t.Fatalf("after %q: %v", got.String(), err)
-		}
-		got.Write(buf[:n])
-	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func (c *crowd) leave() {
-	for _, conn := range c.conns {
-		_ = conn.Close() // the gateway may have been first
+	for _, client := range c.clients {
+		_ = client.Close() // the gateway may have been first
 	}
 	c.done.Wait()
 }

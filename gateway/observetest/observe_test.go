@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
+	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
 // files is the gateway's open-file limit: low, so that it can be met with few clients.
@@ -27,11 +27,9 @@ func TestObserve(t *testing.T) {
 	}
 	logging.Disable() // that Redis goes is part of the story
 	server := redistest.Start(t)
-	addrs := freeAddrs(t, 2)
-	addr, admin := addrs[0], addrs[1]
-	gateway := startProcess(t, "bash", "-c", fmt.Sprintf(`ulimit -n %d && exec ../../bin/gateway "$@"`, files), "gateway",
-		"-addr", addr, "-admin", admin, "-redis", server.URL(), "-loops", "2", "-max-backlog", "64KiB", "-send-buffer", "16KiB")
-	eventually(t, "the gateway is ready", func() error { return ready(admin) })
+	gateway := gatewaytest.StartCommand(t, "bash", "-c", fmt.Sprintf(`ulimit -n %d && exec ../../bin/gateway "$@"`, files), "gateway",
+		"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-redis", server.URL(), "-loops", "2", "-max-backlog", "64KiB", "-send-buffer", "16KiB")
+	addr, admin := gateway.Addr, strings.TrimPrefix(gateway.Admin, "http://")
 
 	classic := startPrometheus(t, admin)
 	native := startPrometheus(t, admin, "--enable-feature=native-histograms")
@@ -81,13 +79,9 @@ func TestObserve(t *testing.T) {
 		classic.await(t, "NearlyFull", "inactive")
 	})
 	t.Run("the process stands still", func(t *testing.T) {
-		if err := gateway.Signal(syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		gateway.Signal(syscall.SIGSTOP)
 		classic.await(t, "Down", "firing")
-		if err := gateway.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
-		}
+		gateway.Signal(syscall.SIGCONT)
 		classic.await(t, "Down", "inactive")
 	})
 	t.Run("rules are still evaluated", func(t *testing.T) { checkRules(t, classic) })
@@ -202,16 +196,4 @@ func limit(t *testing.T, p *prometheus) int {
 		t.Fatal(err)
 	}
 	return int(v)
-}
-
-func ready(admin string) error {
-	resp, err := http.Get("http://" + admin + "/readyz")
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // only the status counts
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s", resp.Status)
-	}
-	return nil
 }

@@ -1,23 +1,21 @@
 package observetest
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // patience is how long anything may take that must happen.
 const patience = 40 * time.Second
 
-// process is a child of the test, ended with it.
-type process struct{ *os.Process }
-
 // startProcess runs a program until the test ends; what it says is shown if the test fails.
-func startProcess(t *testing.T, name string, args ...string) *process {
+func startProcess(t *testing.T, name string, args ...string) {
 	t.Helper()
 	said := filepath.Join(t.TempDir(), "output")
 	out, err := os.Create(said)
@@ -35,7 +33,6 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 		close(gone)
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGCONT)
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-gone:
@@ -49,38 +46,19 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 			t.Logf("%s said:\n%s", name, text)
 		}
 	})
-	return &process{cmd.Process}
 }
 
 // eventually asks again and again until the answer is nil.
 func eventually(t *testing.T, what string, ask func() error) {
 	t.Helper()
-	poll := time.NewTicker(100 * time.Millisecond)
-	defer poll.Stop()
-	giveUp := time.After(patience)
-	for {
-		err := ask()
-		if err == nil {
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-giveUp:
-			t.Fatalf("does not happen: %s (%v)", what, err)
-		}
-	}
-}
-
-// freeAddrs returns addresses of loopback that nobody listens on.
-func freeAddrs(t *testing.T, n int) (addrs []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var err error
+	defer func() {
 		if err != nil {
-			t.Fatal(err)
+			t.Logf("the last answer: %v", err)
 		}
-		defer l.Close() //nolint:errcheck // nothing was accepted
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
+	}()
+	fanouttest.Eventually(t, patience, what, func() bool {
+		err = ask()
+		return err == nil
+	})
 }

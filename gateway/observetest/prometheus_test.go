@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // prometheus is a running one, scraping every second.
@@ -45,7 +47,7 @@ func startPrometheus(t *testing.T, gatewayAdmin string, args ...string) *prometh
 			t.Fatalf("promtool %q: %v\n%s", check, err, out)
 		}
 	}
-	addr := freeAddrs(t, 1)[0]
+	addr := fanouttest.Addr(t) // it cannot say which port it took
 	startProcess(t, "prometheus", append([]string{
 		"--config.file", filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path", filepath.Join(dir, "data"),
 		"--web.listen-address", addr, "--log.level", "warn",

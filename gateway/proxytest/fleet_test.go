@@ -18,6 +18,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsutil"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 const (
@@ -70,7 +72,7 @@ func (f *fleet) awaitSubscribed(t *testing.T, n int) {
 			t.Logf("%d of %d subscribed, %d drops, %d failed dials, last: %s", f.subscribed.Load(), n, f.drops.Load(), f.refused.Load(), f.reason())
 		}
 	}()
-	eventually(t, fmt.Sprintf("%d clients are subscribed", n), func() bool { return f.subscribed.Load() == int64(n) })
+	fanouttest.Eventually(t, patience, fmt.Sprintf("%d clients are subscribed", n), func() bool { return f.subscribed.Load() == int64(n) })
 }
 
 func (f *fleet) reason() string {

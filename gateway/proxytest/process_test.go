@@ -2,9 +2,7 @@ package proxytest
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // process is a program that was started here and ends with the test.
@@ -102,14 +102,14 @@ func startGateway(t *testing.T, args ...string) *gatewayProcess {
 	t.Helper()
 	args = append([]string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "1", "-drain", "0"}, args...)
 	g := &gatewayProcess{process: startProcess(t, gatewayBinary, args...)}
-	eventually(t, "the gateway greets", func() bool {
+	fanouttest.Eventually(t, patience, "the gateway greets", func() bool {
 		m := greeting.FindStringSubmatch(g.output())
 		if m != nil {
 			g.addr, g.admin = m[1], m[2]
 		}
 		return m != nil
 	})
-	eventually(t, "the gateway is ready", func() bool {
+	fanouttest.Eventually(t, patience, "the gateway is ready", func() bool {
 		resp, err := http.Get("http://" + g.admin + "/readyz")
 		if err != nil {
 			return false
@@ -133,36 +133,6 @@ func (g *gatewayProcess) connections(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return n.Connections
-}
-
-// eventually polls for what nobody announces.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(patience)
-	for !is() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("does not happen in %s: %s", patience, what)
-		}
-	}
-}
-
-// freePort is a port that was free just now, below those that the kernel gives to outgoing connections.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 50 {
-		port := 20_000 + rand.IntN(12_000) // at random: tests run beside each other
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
 }
 
 // configuration writes one of the files in scripts/, with each old text replaced, which must be there exactly once:
@@ -191,7 +161,7 @@ func configuration(t *testing.T, name string, replace map[string]string) string 
 // awaitListening returns when somebody accepts connections there.
 func awaitListening(t *testing.T, addr string, p *process) {
 	t.Helper()
-	eventually(t, "the proxy listens on "+addr, func() bool {
+	fanouttest.Eventually(t, patience, "the proxy listens on "+addr, func() bool {
 		select {
 		case <-p.exited:
 			t.Fatalf("it ended:\n%s", p.output())

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // idle is how long the proxies under test let a connection be silent. The gateways fill every silence after
@@ -58,7 +60,7 @@ func second(gateways []*gatewayProcess, line func(g *gatewayProcess) string) str
 
 func startNginx(t *testing.T, gateways []*gatewayProcess) *running {
 	t.Helper()
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	addr := fanouttest.Addr(t)
 	dir := t.TempDir()
 	config := configuration(t, "nginx.conf", map[string]string{
 		"listen 443 ssl":              "listen " + addr + " ssl",
@@ -82,7 +84,7 @@ func startNginx(t *testing.T, gateways []*gatewayProcess) *running {
 
 func startHAProxy(t *testing.T, gateways []*gatewayProcess) *running {
 	t.Helper()
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	addr := fanouttest.Addr(t)
 	server := func(name string, g *gatewayProcess) string {
 		return "server " + name + " " + g.addr + " check port " + port(g.admin)
 	}
@@ -115,7 +117,7 @@ func (r *running) reloadAndAwait(t *testing.T) {
 	if err := r.cmd.Process.Signal(r.reload); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "new workers start", func() bool {
+	fanouttest.Eventually(t, patience, "new workers start", func() bool {
 		return slices.ContainsFunc(r.children(), func(pid string) bool { return !slices.Contains(before, pid) })
 	})
 	for _, pid := range before {

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
@@ -112,7 +113,7 @@ func TestManyThroughTLS(t *testing.T) {
 			lost := gateways[1].connections(t)
 			gateways[1].stop(syscall.SIGKILL)
 			died := time.Now()
-			eventually(t, "those of the dead gateway are cut off", func() bool {
+			fanouttest.Eventually(t, patience, "those of the dead gateway are cut off", func() bool {
 				return int(f.drops.Load()+newcomers.drops.Load()) >= lost
 			})
 			f.awaitSubscribed(t, n)
@@ -191,7 +192,7 @@ func TestRoll(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The one with the fewest connections is the one that drains, so newcomers are sent there first.
-			eventually(t, "the drain begins", func() bool { return f.drops.Load() > 0 })
+			fanouttest.Eventually(t, patience, "the drain begins", func() bool { return f.drops.Load() > 0 })
 			newcomers := launch(t, front.addr, late)
 			<-gateways[1].exited
 			f.awaitSubscribed(t, early)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
@@ -129,16 +130,7 @@ func (l *logged) has(text string) bool {
 // eventually waits until a condition holds that no event tells of.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	giveUp := time.After(patience)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-giveUp:
-			t.Fatalf("does not happen: %s", what)
-		}
-	}
+	fanouttest.Eventually(t, patience, what, holds)
 }
 
 // receive waits for a Go channel.

@@ -8,28 +8,28 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // startTimeout is how long a redis-server may take to listen: it takes 10 ms, and here machines are shared.
 const startTimeout = 20 * time.Second
 
-// Server is one redis-server process on a loopback port of its own. Its methods belong to the test's goroutine.
+// Server is one redis-server process on a loopback address of its own. Its methods belong to the test's goroutine.
 type Server struct {
 	tb   testing.TB
 	dir  string
-	port int
+	addr string
 	args []string
 
 	cmd    *exec.Cmd
@@ -40,33 +40,26 @@ type Server struct {
 // in "--requirepass", "secret". A machine without redis-server fails the test: a test that is skipped proves nothing.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	s := Reserve(tb, args...)
+	s.Restart()
+	return s
+}
+
+// Reserve takes an address and starts nothing yet: a Redis that is absent until Restart.
+func Reserve(tb testing.TB, args ...string) *Server {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "redistest") //nolint:usetesting // the path of a unix socket has at most 107 bytes, and test names are long
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Server{tb: tb, dir: dir, args: args}
+	s := &Server{tb: tb, dir: dir, addr: fanouttest.Addr(tb), args: args}
 	tb.Cleanup(s.Kill)
-	for range 5 { // another process may take the port between our look and Redis's bind
-		s.port = freePort(tb)
-		if err = s.run(); err == nil {
-			return s
-		}
-	}
-	tb.Fatal(err)
-	return nil
-}
-
-// Reserve picks a port and starts nothing yet: a Redis that is absent until Restart.
-func Reserve(tb testing.TB, args ...string) *Server {
-	tb.Helper()
-	s := Start(tb, args...)
-	s.Kill()
 	return s
 }
 
 // Addr is the server's address, host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return s.addr }
 
 // URL is the server's address as a redis:// URL, without user and password.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
@@ -84,7 +77,7 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Restart starts the server again after Kill, empty, on the same port.
+// Restart starts the server after Reserve, or again after Kill: empty, on the same address.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	if err := s.run(); err != nil {
@@ -117,8 +110,12 @@ func (s *Server) run() error {
 	if err != nil {
 		s.tb.Fatal("redis-server is not installed: `make test` installs it")
 	}
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
 	s.cmd = exec.Command(path, slices.Concat([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--unixsocket", s.Socket(),
+		"--bind", host, "--port", port, "--unixsocket", s.Socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 	}, s.args)...)
 	// No redis-server outlives a test binary that is killed. The signal is tied to the thread that forks, so that the
@@ -167,22 +164,4 @@ func (s *Server) run() error {
 		s.Kill()
 		return errors.New("redis-server does not get ready")
 	}
-}
-
-// freePort finds a free port below the range from which the kernel gives ports to outgoing connections: a listener
-// that is closed and opened again must find its port unused.
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	var err error
-	for range 50 {
-		port := 20_000 + rand.IntN(12_000)
-		var l net.Listener
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	tb.Fatalf("no free port: %v", err)
-	return 0
 }

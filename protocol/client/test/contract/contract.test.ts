@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -136,6 +137,29 @@ test('a gateway that is killed and comes back finds its clients, all channels an
   await eventually('it is heard', () => it.events.notification.length === 1)
 })
 
+test('a gateway and a Redis that come back find their ports, whatever another program takes meanwhile', async (t) => {
+  const redis = await Redis.start(t)
+  const gateway = await Gateway.start(t, { redis })
+  const [url, admin] = [gateway.url, gateway.admin]
+  await gateway.signal('SIGKILL')
+  await redis.signal('SIGKILL')
+  for (const address of [url, admin, redis.url]) {
+    const other = createServer()
+    t.after(() => other.close())
+    await new Promise<void>((resolve, reject) => {
+      other.once('error', (error: NodeJS.ErrnoException) => error.code === 'EADDRINUSE' ? resolve() : reject(error)) // by yet another program
+      other.listen(Number(/:(\d+)/.exec(address)?.[1]), '127.0.0.1', () => resolve())
+    })
+  }
+  await redis.start()
+  await gateway.start()
+  assert.deepEqual([gateway.url, gateway.admin], [url, admin])
+  const it = talk(t, url)
+  await subscribe(it, 'a')
+  await gateway.publish('a', 'back')
+  await eventually('it is heard', () => it.events.notification.length === 1)
+})
+
 test('a gateway that drains says when to return, and is obeyed', async (t) => {
   const gateway = await Gateway.start(t, { flags: ['-drain', '2s'] })
   const clients = Array.from({ length: 20 }, () => talk(t, gateway.url, { reconnectDelay: 1 }))
@@ -202,7 +226,7 @@ test('a burst arrives whole and in order', async (t) => {
   await subscribe(it, 'a')
   const count = 5000
   const { connect } = await import('node:net')
-  const socket = connect(redis.port, '127.0.0.1')
+  const socket = connect(redis.port, redis.ip)
   t.after(() => socket.destroy())
   socket.write(Array.from({ length: count }, (_, i) => `PUBLISH notifications:a ${i}\r\n`).join(''))
   await eventually('all came', () => it.events.notification.length === count)
