@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 )
 
 // Index is one loop's table of channels and their subscribers. C stands for a connection in whatever form the loop
@@ -61,6 +62,9 @@ func (ix *Index[C]) Channels() int { return len(ix.byName) }
 
 // Subscriptions is the number of (connection, channel) pairs.
 func (ix *Index[C]) Subscriptions() int { return ix.subs.Live() }
+
+// All gives the name of each channel with a subscriber, in no order. The Index must not change meanwhile.
+func (ix *Index[C]) All() iter.Seq[string] { return maps.Keys(ix.byName) }
 
 // Subscribers returns how many connections hear the channel.
 func (ix *Index[C]) Subscribers(name string) int {

@@ -5,22 +5,13 @@ import "github.com/carillon-ws/carillon/protocol"
 // maxJoin is the most bytes that are joined into one write. More of a channel is sent in several.
 const maxJoin = 64 << 10
 
-// Run is what one connection gets in one write: the frames of one channel that piled up, joined.
-type Run struct {
+// Bundle is what one connection gets in one write: the frames of one channel that piled up, joined. Its slices are the
+// turn's: they are valid until the next call of [Turn.Next].
+type Bundle struct {
 	Channel string            // empty: for every connection
-	Frames  []*protocol.Frame // the same, one by one, for a backlog to refer to; valid until the next Next
-	Bytes   []byte            // all of Frames; scratch memory, valid until the next Next
-	takenAt []int64
-}
-
-// ObserveLatency calls observe with the time since each publication of the run was taken from the source, in
-// nanoseconds. now is as [Monotonic] tells.
-func (r *Run) ObserveLatency(now int64, observe func(ns int64)) {
-	for _, at := range r.takenAt {
-		if at != 0 {
-			observe(now - at)
-		}
-	}
+	Frames  []*protocol.Frame // one by one, for a backlog to refer to
+	Bytes   []byte            // all of them, in their plain form
+	TakenAt []int64           // of each publication among them, when it was taken from the source, as [Monotonic] tells
 }
 
 // Turn is a batch being sent by a loop: its items grouped by channel, in order of their first item. Within a channel
@@ -101,13 +92,13 @@ func (t *Turn[C]) release() {
 	t.groups, t.next = emptied(t.groups), emptied(t.next)
 }
 
-// Next gives out the next run. ok is false at the end: the turn has forgotten the batch then, which may be reused.
-func (t *Turn[C]) Next() (run Run, ok bool) {
+// Next gives out the next bundle. ok is false at the end: the turn has forgotten the batch then, which may be reused.
+func (t *Turn[C]) Next() (bundle Bundle, ok bool) {
 	clear(t.frames)
 	t.frames, t.takenAt = t.frames[:0], t.takenAt[:0]
 	if t.Done() {
 		t.release()
-		return Run{}, false
+		return Bundle{}, false
 	}
 	g := &t.groups[t.at]
 	i := t.item
@@ -122,12 +113,14 @@ func (t *Turn[C]) Next() (run Run, ok bool) {
 		}
 		size += f.Len()
 		t.frames = append(t.frames, f)
-		t.takenAt = append(t.takenAt, t.items[i].TakenAt)
+		if at := t.items[i].TakenAt; at != 0 {
+			t.takenAt = append(t.takenAt, at)
+		}
 	}
 	if t.item = i; i < 0 {
 		t.at++
 	}
-	return Run{Channel: g.channel, Frames: t.frames, Bytes: t.join(), takenAt: t.takenAt}, true
+	return Bundle{Channel: g.channel, Frames: t.frames, Bytes: t.join(), TakenAt: t.takenAt}, true
 }
 
 // join returns the frames as one piece: a single one as it is, several copied once into the turn's scratch memory.

@@ -9,8 +9,6 @@ import (
 )
 
 // accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
-//
-// Runs on the loop.
 func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.accepted.Add(1)
 	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
@@ -25,13 +23,13 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
-	from := len(lp.doomed)
+	from := len(lp.endings)
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
 		lp.refuse(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
-	lp.reapSince(from)
+	lp.settleSince(from)
 	lp.current = nil
 	if c.state == stateDead {
 		return gnet.Close
@@ -40,8 +38,6 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 }
 
 // admit decides whether a socket may ask to become a connection.
-//
-// Runs on the loop.
 func (lp *loop) admit(c *conn, full bool) *http1.Refusal {
 	switch {
 	case lp.srv.draining.Load():
@@ -74,8 +70,6 @@ func (lp *loop) knowsAddresses() bool {
 }
 
 // countAddress holds a connection against the limit of its address.
-//
-// Runs on the loop.
 func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
 	switch {
 	case c.address != nil:
@@ -92,8 +86,6 @@ func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
 
 // readProxyHeader takes the PROXY protocol header off what a trusted proxy sent. rest is nil while the header is not
 // whole; the refusal is for one that is none.
-//
-// Runs on the loop.
 func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *http1.Refusal) {
 	from, n, err := http1.ParseProxyHeader(data)
 	switch {
@@ -110,15 +102,13 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *htt
 	case !http1.IsTrusted(addr, lp.cfg.TrustedProxies):
 		return data[n:], lp.countAddress(c, addr)
 	default: // a proxy before the proxy: X-Forwarded-For says more
-		c.more().via = addr
+		c.extension().via = addr
 		return data[n:], nil
 	}
 }
 
 // countForwarded holds a connection that came through trusted proxies against the limit of the address that they
 // name.
-//
-// Runs on the loop.
 func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
 	if !lp.knowsAddresses() || c.address != nil {
 		return nil
@@ -135,39 +125,33 @@ func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
 // it: nginx reads what is left of the first answer as the beginning of the second, and takes a gateway that is well out
 // of its rotation. There is no proxy before an address that is over its limit, and no time for one when too many wait
 // already.
-//
-// Runs on the loop.
 func (lp *loop) refuse(c *conn, r *http1.Refusal) {
 	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != http1.RefuseAddress {
-		c.more().refusal = r
+		c.extension().refusal = r
 		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
 		return
 	}
 	lp.countRefusal(r)
 	lp.event(c, "refused", r.Reason)
-	lp.sendAway(c, http1.AppendRefusal(lp.out[:0], r))
+	lp.turnAway(c, http1.AppendRefusal(lp.out[:0], r))
 }
 
-// sendAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
+// turnAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
 // but not in the place of a connection: whoever is refused could else keep others out. When too many linger already it
 // is cut at once.
-//
-// Runs on the loop.
-func (lp *loop) sendAway(c *conn, answer []byte) {
-	lp.beginClosing(c)
+func (lp *loop) turnAway(c *conn, answer []byte) {
+	lp.linger(c)
 	lingering := lp.setAside(c)
 	lp.write(c, answer)
 	lp.out = answer[:0]
 	if lingering > int64(lp.srv.lingerRoom) {
-		lp.kill(c, "refused")
+		lp.cut(c, "refused")
 		return
 	}
-	lp.finishIfFlushed(c)
+	lp.hangUp(c)
 }
 
 // setAside counts a socket as refused, which is apart from connections, and returns how many are.
-//
-// Runs on the loop.
 func (lp *loop) setAside(c *conn) int64 {
 	if c.flags&flagRefused != 0 {
 		return lp.srv.refused.Load()

@@ -203,12 +203,12 @@ func TestCompressedBesidePlain(t *testing.T) {
 	}
 	for _, lp := range s.loops {
 		onLoop(t, lp, func() {
-			for _, word := range lp.deflate.on {
+			for _, word := range lp.takes[protocol.Deflated] {
 				if word != 0 {
-					t.Errorf("loop %d: a slot without a connection is marked: %x", lp.id, lp.deflate.on)
+					t.Errorf("loop %d: a slot without a connection is marked: %x", lp.id, lp.takes[protocol.Deflated])
 				}
 			}
-			if lp.deflate.scratch != nil {
+			if lp.forms[protocol.Deflated].scratch != nil {
 				t.Errorf("loop %d: a run of one frame was copied", lp.id)
 			}
 		})
@@ -629,7 +629,7 @@ func TestAllocationsCompressed(t *testing.T) {
 			copy(data, frame) // read changes it
 			lp.current = lp.conns.at(1)
 			lp.read(lp.current, data)
-			lp.reapSince(0)
+			lp.settleSince(0)
 			lp.current = nil
 		},
 	} {
@@ -645,7 +645,7 @@ func TestAllocationsCompressed(t *testing.T) {
 	}
 }
 
-// sendAll sends items as a turn of their own. Runs on the loop.
+// sendAll sends items as a turn of their own.
 func sendAll(lp *loop, items []fanout.Item) {
 	lp.turn.Load(items)
 	lp.sending = true

@@ -122,11 +122,11 @@ func (lp *loop) drainTo(done float64) {
 
 // tellToLeave tells one client to come back, if one is to be told.
 func (lp *loop) tellToLeave(c *conn) int {
-	if c.state != stateOpen || c.flags&flagDoomed != 0 {
+	if c.state != stateOpen || c.flags&flagEnding != 0 {
 		return 1
 	}
 	// Drawn here, not by the clients: a thousand that return at once would be refused again.
-	lp.doom(c, protocol.RestartAfter(rand.Int64N(max(lp.cfg.Drain, retryWindow).Milliseconds())))
+	lp.end(c, protocol.RestartAfter(rand.Int64N(max(lp.cfg.Drain, retryWindow).Milliseconds())))
 	d := &lp.drain
 	if d.owed--; d.owed < 1 {
 		d.tell.park, d.busy = true, false

@@ -296,7 +296,7 @@ func TestDrainDelayEndsWithALoop(t *testing.T) {
 func awaitSweeps(t *testing.T, lp *loop) {
 	t.Helper()
 	eventually(t, "the end of the sweeps", func() (none bool) {
-		onLoop(t, lp, func() { none = len(lp.sweeps) == 0 && len(lp.doomed) == 0 })
+		onLoop(t, lp, func() { none = len(lp.sweeps) == 0 && len(lp.endings) == 0 })
 		return none
 	})
 }

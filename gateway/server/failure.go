@@ -65,17 +65,8 @@ func (lp *loop) dropTurn() {
 	}
 	mb.mu.Unlock()
 	lp.n.dropped.add(DroppedByPanic, lost)
-	lp.failing = true
-	lp.endTurn()
-}
-
-// endTurn forgets the turn under way.
-func (lp *loop) endTurn() {
-	lp.sending, lp.walking, lp.everyone = false, false, cursor{}
-	lp.run = fanout.Run{}
-	lp.deflate.run, lp.deflate.smaller, lp.deflate.sent = nil, 0, 0
-	lp.forgetHeldRun()
 	lp.batch.Reset()
+	lp.broadcast = broadcast{batch: lp.batch, turn: lp.turn, failing: true} // turn knows the index: Load begins it anew
 }
 
 // panicLog bounds what a loop logs of its panics: one line a second, and how many were left out.

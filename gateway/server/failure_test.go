@@ -25,7 +25,7 @@ func TestPanicInATurnDropsIt(t *testing.T) {
 	var records fanout.Slab[conn]
 	onLoop(t, lp, func() {
 		for slot := uint32(1); slot <= n; slot++ {
-			lp.busy.set(slot) // so that the record is looked at
+			lp.backlogs.set(slot) // so that the record is looked at
 		}
 		records, lp.conns.records = lp.conns.records, records // and is not there
 	})
@@ -39,7 +39,7 @@ func TestPanicInATurnDropsIt(t *testing.T) {
 	onLoop(t, lp, func() {
 		lp.conns.records = records
 		for slot := uint32(1); slot <= n; slot++ {
-			lp.busy.clear(slot)
+			lp.backlogs.clear(slot)
 		}
 	})
 	stats := s.Stats().Loops[0]
@@ -64,9 +64,8 @@ func TestPanicInATurnIsToldAsAGap(t *testing.T) {
 	a, b := dial(t, s), dial(t, s)
 	a.subscribe("a")
 	b.subscribe("b")
-	observe := lp.observe
 	release := blockLoop(t, lp)
-	lp.call(func() { lp.observe = func(int64) { lp.observe = observe; panic("in a turn") } })
+	lp.call(func() { lp.published = func(int64) { lp.published = lp.countPublication; panic("in a turn") } })
 	feeder.Publish("notifications:a", "1")
 	feeder.Publish("notifications:b", "never sent")
 	feeder.Publish("notifications:a", "2")
@@ -116,7 +115,7 @@ func TestPanicThatRecursEndsTheLoop(t *testing.T) {
 	p.subscribe("a")
 	onLoop(t, lp, func() {
 		lp.index = &fanout.Index[member]{} // which knows nothing of it
-		lp.doom(lp.conns.at(1), protocol.ErrKicked)
+		lp.end(lp.conns.at(1), protocol.ErrKicked)
 	})
 	eventually(t, "the loop runs again", func() bool { return s.Stats().Restarts == 1 && lp.call(func() {}) })
 	p = dial(t, s)

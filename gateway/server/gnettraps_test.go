@@ -1065,8 +1065,7 @@ func TestOurTrap13PanicCostsOneConnection(t *testing.T) {
 	wantOthers(3)
 
 	// In the fan-out, at its end: nobody knows any more who has got what, so a gap is told.
-	observe := lp.observe
-	onLoop(t, lp, func() { lp.observe = func(int64) { lp.observe = observe; panic("in a turn") } })
+	onLoop(t, lp, func() { lp.published = func(int64) { lp.published = lp.countPublication; panic("in a turn") } })
 	feeder.Publish("notifications:a", "x")
 	for _, p := range others {
 		p.wantNotification("a", "x")

@@ -82,13 +82,13 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		return lp.onSelfWake(gc)
 	}
 	data, _ := gc.Peek(-1)
-	from := len(lp.doomed)
+	from := len(lp.endings)
 	defer func() {
 		// Whatever happened, nothing is left inside gnet.
 		if p := recover(); p != nil {
 			defer lp.recoverCallback(&action, gnet.Shutdown) // it cannot be closed either: the loop begins anew
 			lp.failed(c, p)
-			lp.reapSince(from)
+			lp.settleSince(from)
 		}
 		lp.out = lp.out[:0]
 		lp.current = nil
@@ -100,7 +100,7 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 	}()
 	lp.current = c
 	lp.read(c, data)
-	lp.reapSince(from)
+	lp.settleSince(from)
 	if !lp.relieve() { // before the next one is read, whose answers nobody may take either
 		lp.again()
 	}
@@ -117,11 +117,9 @@ func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
 }
 
 // failed ends the connection whose handler panicked; the engine and the others go on.
-//
-// Runs on the loop.
 func (lp *loop) failed(c *conn, p any) {
 	lp.sayPanic(p, c)
-	lp.startClose(c, protocol.ErrInternal)
+	lp.goodbye(c, protocol.ErrInternal)
 }
 
 // OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.
@@ -132,13 +130,13 @@ func (lp *loop) OnClose(gc gnet.Conn, _ error) (action gnet.Action) {
 	c, ok := gc.Context().(*conn)
 	if !ok {
 		if _, isWake := gc.Context().(selfWakeMark); isWake {
-			lp.end()
+			lp.stopped()
 		} else {
 			lp.srv.sockets.Add(-1) // shed in OnOpen
 		}
 		return gnet.None
 	}
-	lp.gone(c)
+	lp.forget(c)
 	return gnet.None
 }
 

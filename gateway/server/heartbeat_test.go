@@ -138,7 +138,7 @@ func TestHeartbeatDoesNotOvertakeTheHandshake(t *testing.T) {
 			second := int64(time.Second)
 			for boundary := (fanout.Monotonic()/second + 1) * second; fanout.Monotonic() < boundary+1000; {
 				c.seen = lp.now()
-				lp.startBeat(c)
+				lp.startHeartbeat(c)
 				lp.expireOpen(c, c.seen)
 				lp.wheel.remove(&lp.conns, c)
 			}
@@ -164,11 +164,11 @@ func TestLatePingIsJudgedFromWhenItWasSent(t *testing.T) {
 				t.Errorf("%d s late: no ping was sent", late)
 			}
 			lp.expireOpen(c, sentAt+3)
-			if c.flags&flagDoomed != 0 {
+			if c.flags&flagEnding != 0 {
 				t.Errorf("%d s late: ended 3 s after its ping, a pong may take 4", late)
 			}
 			lp.expireOpen(c, sentAt+4)
-			if c.flags&flagDoomed == 0 {
+			if c.flags&flagEnding == 0 {
 				t.Errorf("%d s late: not ended 4 s after its ping", late)
 			}
 		})
@@ -207,7 +207,7 @@ func TestProgressOfABacklogIsLife(t *testing.T) {
 			for _, after := range []uint32{0, 4, 1000} {
 				lp.expireOpen(c, lp.pingAt(c)+after)
 			}
-			if c.flags&flagDoomed != 0 {
+			if c.flags&flagEnding != 0 {
 				t.Errorf("pinged before: %t: ended for a missing pong, with a backlog that moves", pinged)
 			}
 		})
@@ -221,7 +221,7 @@ func TestProgressOfABacklogIsLife(t *testing.T) {
 			sentAt := lp.pingAt(c)
 			lp.expireOpen(c, sentAt)
 			lp.expireOpen(c, sentAt+4)
-			lp.reap(1 << 62)
+			lp.settle(1 << 62)
 		})
 		p.wantOp(ws.OpPing, "")
 		p.wantClose(protocol.CloseHeartbeatMissed)

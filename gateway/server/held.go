@@ -197,13 +197,13 @@ func (lp *loop) giveWay(c *conn, deadline int64) {
 			lp.rank(c)
 			return
 		}
-		lp.doom(c, protocol.ErrSlowConsumer)
+		lp.end(c, protocol.ErrSlowConsumer)
 	case stateDead: // gnet has not closed it yet
-		lp.unbusy(c)
+		lp.clearBacklog(c)
 	default: // its close frame waits behind what it does not take
-		lp.kill(c, "lingered")
+		lp.cut(c, "lingered")
 	}
-	lp.reap(deadline)
+	lp.settle(deadline)
 }
 
 // askRelief has this loop make room. It reports false if the loop is not running. Safe to call from any goroutine.

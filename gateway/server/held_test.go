@@ -153,7 +153,7 @@ func TestClosingConnectionsGiveWay(t *testing.T) {
 	healthy.subscribe("healthy")
 	onLoop(t, lp, func() {
 		for slot := uint32(1); slot <= stalled; slot++ {
-			lp.doom(lp.conns.at(slot), protocol.ErrKicked)
+			lp.end(lp.conns.at(slot), protocol.ErrKicked)
 		}
 	})
 	const burst, size = 30, 20 << 10

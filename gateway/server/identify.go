@@ -9,7 +9,6 @@ import (
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
 	"github.com/carillon-ws/carillon/protocol/http1"
-	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // A client whose token cannot be judged yet is sent away for a time between these: a key set is fetched at most once in
@@ -20,8 +19,6 @@ const (
 )
 
 // identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
-//
-// Runs on the loop.
 func (lp *loop) identify(req *http1.Request) (who *identity.Identity, err error) {
 	if lp.cfg.Verifier == nil {
 		if req.User == "" {
@@ -38,8 +35,6 @@ func (lp *loop) identify(req *http1.Request) (who *identity.Identity, err error)
 
 // refuseToken answers a request whose token is not good, and says why: with an HTTP status, or, to whoever offered our
 // sub-protocol, with a close code, for a page cannot read a status. out is the 101 that answers the request.
-//
-// Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	why := err.Error()
 	refusal, closing := *http1.RefuseToken, protocol.ErrTokenRefused.Because(why)
@@ -57,9 +52,9 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	lp.countRefusal(&refusal)
 	lp.event(c, "refused", why)
 	if coded {
-		lp.sendAway(c, websocket.AppendClose(out, closing))
+		lp.turnAway(c, protocol.Carillon.AppendClose(out, closing))
 	} else {
-		lp.sendAway(c, http1.AppendRefusal(lp.out[:0], &refusal))
+		lp.turnAway(c, http1.AppendRefusal(lp.out[:0], &refusal))
 	}
 }
 
@@ -70,8 +65,6 @@ func isEarly(err error) bool {
 }
 
 // subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.
-//
-// Runs on the loop.
 func (lp *loop) subscribePersonal(c *conn) {
 	if lp.cfg.Verifier == nil || lp.cfg.PersonalChannel == "" {
 		return
@@ -79,52 +72,46 @@ func (lp *loop) subscribePersonal(c *conn) {
 	raw := strings.ReplaceAll(lp.cfg.PersonalChannel, "{sub}", c.who.User)
 	name, err := protocol.ParseChannel(raw)
 	if err != nil {
-		lp.refuseCommand(nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
+		lp.refuseCommand(c, nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
 		return
 	}
 	lp.subscribe(c, nil, name)
 }
 
 // may reports whether a connection may hear a channel. Without a verifier any may hear any.
-//
-// Runs on the loop.
 func (lp *loop) may(c *conn, channel string) bool {
 	return lp.cfg.Verifier == nil || c.who.May(channel)
 }
 
 // auth takes a new token on an open connection. The old one stays in force if it is not good.
-//
-// Runs on the loop.
 func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 	if lp.cfg.Verifier == nil {
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
 		return
 	}
 	if !lp.charge(c, min(authCharge, lp.cfg.MessageBurst/2)) {
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
 		return
 	}
 	who, err := lp.cfg.Verifier.Verify(cmd.Token, time.Now())
 	switch {
 	case isEarly(err):
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorInternal, err.Error()+": try again in a few seconds")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorInternal, err.Error()+": try again in a few seconds")
 		return
 	case err != nil:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, err.Error())
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, err.Error())
 		return
 	case who.User != c.who.User:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
 		return
 	}
 	c.who = who
 	lp.wheel.schedule(&lp.conns, c, lp.expiry(c))
-	lp.answer(&protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
+	lp.answer(c, &protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
 	lp.giveUpForbidden(c)
 }
 
 // giveUpForbidden ends the subscriptions that a connection's new token does not allow, and says so.
-//
-// Runs on the loop.
 func (lp *loop) giveUpForbidden(c *conn) {
 	var forbidden []string // the list must not change while it is walked
 	for channel := range lp.index.Each(c.subs) {
@@ -134,14 +121,12 @@ func (lp *loop) giveUpForbidden(c *conn) {
 	}
 	for _, channel := range forbidden {
 		lp.unsubscribe(c, nil, channel)
-		lp.refuseCommand(nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
+		lp.refuseCommand(c, nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
 	}
 }
 
 // expiry is the second at which a connection's identity ends. It is worked out anew whenever it is needed: tokens go
 // by the clock on the wall, which may be set.
-//
-// Runs on the loop.
 func (lp *loop) expiry(c *conn) uint32 {
 	left := min(max(0, time.Until(c.who.Expires)), 24*time.Hour) // a token may outlive the counting of seconds
 	return lp.now() + seconds(left)

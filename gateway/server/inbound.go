@@ -49,8 +49,7 @@ type holder struct {
 // unfinished is a message or a request head of which a part has arrived.
 type unfinished struct {
 	lp    *loop
-	slot  uint32
-	key   uint64
+	who   connRef
 	bytes int64 // Owned by the loop.
 
 	holder     *holder // Guarded by inbound.mu. nil: given up, its loop was told to close the connection.
@@ -59,7 +58,7 @@ type unfinished struct {
 
 // begin counts something that has become unfinished. end must follow.
 func (in *inbound) begin(lp *loop, c *conn, addr netip.Addr, bytes int64) *unfinished {
-	u := &unfinished{lp: lp, slot: c.slot, key: c.key}
+	u := &unfinished{lp: lp, who: c.ref()}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h := in.holders[addr]
@@ -222,11 +221,8 @@ func (lp *loop) shedInbound() {
 
 // closeUnfinished closes the connection of u, unless u was finished meanwhile.
 func (lp *loop) closeUnfinished(u *unfinished) {
-	if u.slot > lp.conns.used {
-		return // another life of the loop's engine
-	}
-	if c := lp.conns.at(u.slot); c.key == u.key && c.ext != nil && c.ext.held == u {
-		lp.doom(c, protocol.InboundFullAfter((inboundRetryLeast + rand.N(inboundRetryMost-inboundRetryLeast)).Milliseconds()))
+	if c := lp.connOf(u.who); c != nil && c.ext != nil && c.ext.held == u {
+		lp.end(c, protocol.InboundFullAfter((inboundRetryLeast + rand.N(inboundRetryMost-inboundRetryLeast)).Milliseconds()))
 	}
 }
 

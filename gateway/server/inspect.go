@@ -113,13 +113,13 @@ func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
 		return false
 	case q.User != "" && (c.who == nil || c.who.User != q.User):
 		return false
-	case q.Backlogged && !lp.busy.has(c.slot):
+	case q.Backlogged && !lp.backlogs.has(c.slot):
 		return false
 	}
 	return true
 }
 
-// Runs on the loop.
+//
 func (lp *loop) describe(c *conn) ConnectionInfo {
 	now := lp.now()
 	info := ConnectionInfo{

@@ -55,11 +55,11 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 func (lp *loop) kick(match func(*conn) bool, how func() *websocket.CloseError, ended *atomic.Int64, done chan<- struct{}) {
 	lp.startSweep(&sweep{
 		visit: func(c *conn) int {
-			if c.state != stateOpen || c.flags&flagDoomed != 0 || !match(c) {
+			if c.state != stateOpen || c.flags&flagEnding != 0 || !match(c) {
 				return 1
 			}
 			ended.Add(1)
-			lp.doom(c, how())
+			lp.end(c, how())
 			return lookEvery
 		},
 		done: func() { done <- struct{}{} },

@@ -147,13 +147,13 @@ func TestCountersHoldTheirBounds(t *testing.T) {
 	onLoop(t, s.loops[0], func() {
 		lp := s.loops[0]
 		c := lp.conns.at(1)
-		if !lp.charge(c, MostBurst) || lp.charge(c, MostBurst) || c.flags&flagDoomed != 0 {
+		if !lp.charge(c, MostBurst) || lp.charge(c, MostBurst) || c.flags&flagEnding != 0 {
 			t.Errorf("a burst of %d is taken, and as much again refused: %d spent, flags %b", MostBurst, c.spent, c.flags)
 		}
-		if lp.charge(c, 1) || c.flags&flagDoomed == 0 {
+		if lp.charge(c, 1) || c.flags&flagEnding == 0 {
 			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.spent, c.flags)
 		}
-		lp.reap(1 << 62)
+		lp.settle(1 << 62)
 	})
 	p.wantClose(protocol.CloseRateLimit)
 }

@@ -204,9 +204,9 @@ func wantNoBacklog(t testing.TB, s *Server) {
 			if n := lp.n.backlogBytes.Load(); n != 0 {
 				t.Errorf("loop %d: BacklogBytes = %d without a backlog", lp.id, n)
 			}
-			for _, word := range lp.busy {
+			for _, word := range lp.backlogs {
 				if word != 0 {
-					t.Errorf("loop %d: busy = %x without a backlog", lp.id, lp.busy)
+					t.Errorf("loop %d: busy = %x without a backlog", lp.id, lp.backlogs)
 				}
 			}
 		})

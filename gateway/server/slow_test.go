@@ -414,7 +414,7 @@ func TestHalfSentAnswersAreFinished(t *testing.T) {
 				f, _ := protocol.NewNotification("a", pad(fmt.Sprint(i), 1000), 1)
 				lp.keep(c, f, 0)
 			}
-			lp.reapSince(0)
+			lp.settleSince(0)
 		})
 		pongs, seen := 0, 0
 		for seen < n {

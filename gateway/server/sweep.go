@@ -50,8 +50,8 @@ func (lp *loop) stepSweeps(deadline int64) bool {
 		if !lp.stepSweep(sw) {
 			lp.sweeps = slices.Delete(lp.sweeps, last, last+1)
 		}
-		if !lp.reap(deadline) || fanout.Monotonic() > deadline {
-			return len(lp.sweeps) == 0 && len(lp.doomed) == 0
+		if !lp.settle(deadline) || fanout.Monotonic() > deadline {
+			return len(lp.sweeps) == 0 && len(lp.endings) == 0
 		}
 	}
 	return true

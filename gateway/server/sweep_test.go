@@ -113,14 +113,14 @@ func TestReapIsSliced(t *testing.T) {
 	closed := func() uint64 { return closedAs(s, protocol.ErrSlowConsumer.Label) }
 	onLoop(t, lp, func() {
 		for slot := uint32(1); slot <= crowd; slot++ {
-			lp.doom(lp.conns.at(slot), protocol.ErrSlowConsumer)
+			lp.end(lp.conns.at(slot), protocol.ErrSlowConsumer)
 		}
 		lp.startTurnOf(fanout.Item{Channel: "news", Frame: protocol.NewFrame(&protocol.Message{Type: protocol.MessagePong})})
 		for step, tc := range []struct {
 			name string
 			f    func() bool
 		}{
-			{"reap", func() bool { return lp.reap(0) }},
+			{"reap", func() bool { return lp.settle(0) }},
 			{"sendTurn", func() bool { return lp.sendTurn(0) }},
 			{"flushWritable", func() bool { return lp.flushWritable(0) }},
 			{"expireTimers", func() bool { return lp.expireTimers(0) }},
@@ -140,7 +140,7 @@ func TestReapIsSliced(t *testing.T) {
 	})
 }
 
-// startTurnOf begins a turn of one item. Runs on the loop.
+// startTurnOf begins a turn of one item.
 func (lp *loop) startTurnOf(item fanout.Item) {
 	lp.batch.Add(item, 1<<20)
 	lp.startTurn()
@@ -154,10 +154,10 @@ func TestReapSparesStrangers(t *testing.T) {
 	lp := s.loops[0]
 	onLoop(t, lp, func() {
 		c := lp.conns.at(1)
-		lp.doom(c, protocol.ErrSlowConsumer)
-		c.flags &^= flagDoomed
+		lp.end(c, protocol.ErrSlowConsumer)
+		c.flags &^= flagEnding
 		c.key++ // the record is a stranger's now
-		lp.reapSince(0)
+		lp.settleSince(0)
 	})
 	p.wantPong()
 }

@@ -1,13 +1,9 @@
 package server
 
 import (
-	"math"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
@@ -17,8 +13,6 @@ const maxFlush = 64 << 10
 
 // write sends framed bytes to one connection: answers, control frames, the handshake. What the socket does not take
 // is kept. framed is scratch memory: it is not kept.
-//
-// Runs on the loop.
 func (lp *loop) write(c *conn, framed []byte) {
 	lp.owner.mustOwn()
 	if len(framed) == 0 || c.state == stateDead {
@@ -35,7 +29,7 @@ func (lp *loop) write(c *conn, framed []byte) {
 	case errno == 0 || errno == syscall.EAGAIN:
 		lp.keepAnswers(c, framed, n)
 	default:
-		lp.kill(c, "write_error")
+		lp.cut(c, "write_error")
 	}
 }
 
@@ -44,16 +38,14 @@ func (lp *loop) write(c *conn, framed []byte) {
 const answerPiece = 16 << 10
 
 // keepAnswers appends a copy of answers to the backlog of a connection, in pieces. The first sent bytes are sent.
-//
-// Runs on the loop.
 func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
-	doomed := c.flags & flagDoomed // for another reason: it is still to hear these
+	doomed := c.flags & flagEnding // for another reason: it is still to hear these
 	for len(framed) > 0 {
 		n := websocket.CutFrames(framed, answerPiece)
 		if sent < n {
 			lp.keep(c, protocol.FrameOf(framed[:n], ""), sent) // whole: nothing may come between its halves
 		}
-		if c.flags&flagDoomed != doomed {
+		if c.flags&flagEnding != doomed {
 			return // too slow now: the rest would be thrown away
 		}
 		framed, sent = framed[n:], max(0, sent-n)
@@ -61,16 +53,14 @@ func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
 }
 
 // keep appends a frame that no other connection shares to the backlog of a connection. off bytes of the frame are sent.
-//
-// Runs on the loop.
 func (lp *loop) keep(c *conn, f *protocol.Frame, off int) { lp.keepShared(c, &held{Frame: f}, off) }
 
 // keepShared appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
 func (lp *loop) keepShared(c *conn, h *held, off int) {
-	b := &c.more().backlog
+	b := &c.extension().backlog
 	if b.empty() {
 		b.moved = lp.now()
-		lp.busy.set(c.slot)
+		lp.backlogs.set(c.slot)
 		lp.ages.add(c)
 		lp.n.backlogged.Add(1)
 		lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
@@ -83,52 +73,7 @@ func (lp *loop) keepShared(c *conn, h *held, off int) {
 	lp.limitBacklog(c)
 }
 
-// keepRun appends the frames of a run, in the form that goes to this connection, of which the first sent bytes are sent.
-//
-// Runs on the loop.
-func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
-	for i, plain := range run.Frames {
-		f := lp.formOf(plain, c.slot)
-		if sent >= f.Len() {
-			sent -= f.Len()
-			continue
-		}
-		lp.keepShared(c, lp.heldOf(i, f, f != plain), sent)
-		sent = 0
-		if c.flags&flagDoomed != 0 {
-			return
-		}
-	}
-}
-
-// heldOf returns what the backlogs of this loop share of frame i of the run. f is that frame, as it is or compressed.
-func (lp *loop) heldOf(i int, f *protocol.Frame, compressed bool) *held {
-	all := &lp.heldRun[0]
-	if compressed {
-		all = &lp.heldRun[1]
-	}
-	for len(*all) <= i {
-		*all = append(*all, nil)
-	}
-	h := (*all)[i]
-	if h == nil || h.Frame != f {
-		h = &held{Frame: f}
-		(*all)[i] = h
-	}
-	return h
-}
-
-// forgetHeldRun lets go of what heldOf has made: the run is over.
-func (lp *loop) forgetHeldRun() {
-	for form := range lp.heldRun {
-		clear(lp.heldRun[form])
-		lp.heldRun[form] = lp.heldRun[form][:0]
-	}
-}
-
 // limitBacklog carries out the policy on a backlog over its cap.
-//
-// Runs on the loop.
 func (lp *loop) limitBacklog(c *conn) {
 	b := &c.ext.backlog
 	// A single publication is never too much for one connection, or the largest could not be heard at all.
@@ -145,12 +90,10 @@ func (lp *loop) limitBacklog(c *conn) {
 			return
 		}
 	}
-	lp.doom(c, protocol.ErrSlowConsumer)
+	lp.end(c, protocol.ErrSlowConsumer)
 }
 
 // flush sends what a socket takes of its backlog.
-//
-// Runs on the loop.
 func (lp *loop) flush(c *conn) {
 	lp.owner.mustOwn()
 	if c.ext == nil || c.ext.backlog.empty() {
@@ -165,7 +108,7 @@ func (lp *loop) flush(c *conn) {
 			break
 		}
 		if errno != 0 {
-			lp.kill(c, "write_error")
+			lp.cut(c, "write_error")
 			return
 		}
 		sent += n
@@ -178,20 +121,20 @@ func (lp *loop) flush(c *conn) {
 		lp.watch(c)
 		return
 	}
-	lp.unbusy(c)
+	lp.clearBacklog(c)
 	if c.state == stateClosing {
-		lp.finish(c)
+		lp.hangUp(c)
 		return
 	}
 	if c.state == stateOpen {
 		lp.backlogSent(c)
 	}
-	c.less()
+	c.dropExt()
 }
 
-// unbusy takes note that a connection's backlog is gone.
-func (lp *loop) unbusy(c *conn) {
-	lp.busy.clear(c.slot)
+// clearBacklog takes note that a connection's backlog is gone.
+func (lp *loop) clearBacklog(c *conn) {
+	lp.backlogs.clear(c.slot)
 	lp.n.backlogged.Add(-1)
 	lp.account(-c.ext.backlog.forget())
 	lp.unrank(c)
@@ -205,21 +148,8 @@ func (lp *loop) unbusy(c *conn) {
 func (lp *loop) watch(c *conn) {
 	if err := lp.srv.watcher.watch(c.fd, lp.id, c.slot, c.flags&flagWatched != 0); err != nil {
 		lp.cfg.Log.Debug("watch for writability", "conn", c.key, "error", err)
-		lp.kill(c, "watch_error")
+		lp.cut(c, "watch_error")
 		return
 	}
 	c.flags |= flagWatched
-}
-
-// closeWrite ends our side of the stream: the peer reads the end after the last byte. It is how a close frame
-// survives: a plain close(2) with unread input would send a reset that overtakes it.
-func closeWrite(fd int32) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }
-
-// seconds rounds up. It returns at most 68 years, so that a time of now and a duration can be added.
-func seconds(d time.Duration) uint32 {
-	whole := d / time.Second
-	if d%time.Second > 0 {
-		whole++
-	}
-	return uint32(min(whole, math.MaxInt32))
 }
