@@ -31,6 +31,10 @@ const (
 	// without a byte before the link counts as dead. Reads are counted, not time: when this process was stopped or
 	// starved, one read is late, however long it took, and the next one finds what has arrived meanwhile.
 	silentReads = 5
+	// maxPublishConns is how many connections Publish uses at most. Who comes when all are busy waits for one.
+	maxPublishConns = 32
+	// MaxRedisFiles is how many descriptors a [RedisSource] holds at most: those connections and the link.
+	MaxRedisFiles = maxPublishConns + 1
 	// linkBuffer is the link's read buffer, bytes: under load one read takes a few hundred publications.
 	linkBuffer = 64 << 10
 	// ownDeadlines, as the timeout of a read in go-redis, leaves the socket's deadline alone: wire sets it.
@@ -131,6 +135,11 @@ func NewRedisSource(cfg RedisConfig) (*RedisSource, error) {
 	opt.ContextTimeoutEnabled = true
 	opt.PipelinePoolSize = -1
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	// The default follows GOMAXPROCS, and descriptors are counted beforehand. pool_size in URL may ask for fewer.
+	if opt.PoolSize <= 0 || opt.PoolSize > maxPublishConns {
+		opt.PoolSize = maxPublishConns
+	}
+	opt.MinIdleConns = min(opt.MinIdleConns, opt.PoolSize)
 	r.publish = redis.NewClient(opt)
 
 	link := *opt
