@@ -125,8 +125,10 @@ func TestT26EveryDescriptor(t *testing.T) {
 		{"res-fd-embedded-redis", ""},
 		{"res-fd-silent-redis", silentRedis(t)},
 	} {
-		args := []string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, limit), binary,
-			"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "1", "-drain", "0"}
+		args := []string{
+			"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, limit), binary,
+			"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "1", "-drain", "0",
+		}
 		if tc.redis != "" {
 			args = append(args, "-redis", "redis://"+tc.redis)
 		}
