@@ -24,7 +24,7 @@ func TestT13UnfinishedMessagesInAll(t *testing.T) {
 	g.options = []gatewaytest.Option{gatewaytest.From("127.0.0.9")}
 	frame := gatewaytest.Frame(true, ws.OpText, `{"type":"ping"`+strings.Repeat(" ", 50_000)+`}`)
 	half, rest := frame[:len(frame)-1], frame[len(frame)-1:]
-	g.withstands(t, "fr-unfinished-in-all", 24*mib, func(t *testing.T) {
+	g.withstands(t, "fr-unfinished-in-all", scale(24, 64)*mib, func(t *testing.T) {
 		single, err := g.dial()
 		if err != nil {
 			t.Fatal(err)
