@@ -72,7 +72,7 @@ func host(cfg *config) doctor.Host {
 func plan(cfg *config) doctor.Plan {
 	p := doctor.Plan{
 		Connections: cfg.server.MaxConnections,
-		Files:       server.FilesFor(cfg.server.MaxConnections, cfg.server.Loops),
+		Files:       server.FilesFor(cfg.server.MaxConnections, cfg.server.Loops, cfg.otherFiles()),
 		Loops:       cfg.server.Loops,
 		SendBuffer:  cfg.server.SendBuffer,
 	}

@@ -58,9 +58,10 @@ func TestDoctorJSON(t *testing.T) {
 // TestFilesFor: what the doctor asks of the kernel, 1,024 more than the connections, covers what the gateway asks.
 func TestFilesFor(t *testing.T) {
 	t.Parallel()
+	others := (&config{}).otherFiles() // the embedded Redis included
 	for _, connections := range []int{1, 100, 3000, 4096, 1_000_000} {
 		for _, loops := range []int{1, 2, 64} {
-			need := server.FilesFor(connections, loops)
+			need := server.FilesFor(connections, loops, others)
 			if need <= connections || need > connections+1024 {
 				t.Errorf("FilesFor(%d, %d) = %d: the kernel's ceiling is checked for at most 1,024 more", connections, loops, need)
 			}

@@ -48,7 +48,7 @@ func TestServiceFits(t *testing.T) {
 		t.Errorf("TimeoutStartSec=%s (%v), and Redis is waited for %s", start, err, redisGrace)
 	}
 	files, err := strconv.Atoi(submatch(t, unit, `(?m)^LimitNOFILE=(\d+)$`))
-	if need := server.FilesFor(1_000_000, 64); err != nil || files < need {
+	if need := server.FilesFor(1_000_000, 64, cfg.otherFiles()); err != nil || files < need {
 		t.Errorf("LimitNOFILE=%d (%v), a million connections need %d", files, err, need)
 	}
 	for _, line := range []string{"Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"} {

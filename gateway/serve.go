@@ -136,6 +136,7 @@ func (g *gateway) wire() (err error) {
 	}
 	cfg.server.Interest = fanout.NewInterest()
 	cfg.server.Log = log.Logger
+	cfg.server.OtherFiles = cfg.otherFiles()
 	if g.server, err = server.New(cfg.server); err != nil {
 		return err
 	}

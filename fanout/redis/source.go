@@ -33,6 +33,10 @@ const (
 	// without a byte before the link counts as dead. Reads are counted, not time: when this process was stopped or
 	// starved, one read is late, however long it took, and the next one finds what has arrived meanwhile.
 	silentReads = 5
+	// maxPublishConns is how many connections Publish uses at most. Who comes when all are busy waits for one.
+	maxPublishConns = 32
+	// MaxFiles is how many descriptors a [RedisSource] holds at most: those connections and the link.
+	MaxFiles = maxPublishConns + 1
 	// linkBuffer is the link's read buffer, bytes: under load one read takes a few hundred publications.
 	linkBuffer = 64 << 10
 	// ownDeadlines, as the timeout of a read in go-redis, leaves the socket's deadline alone: wire sets it.
@@ -134,6 +138,11 @@ func NewSource(cfg Config) (*Source, error) {
 	opt.ContextTimeoutEnabled = true
 	opt.PipelinePoolSize = -1
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	// The default follows GOMAXPROCS, and descriptors are counted beforehand. pool_size in URL may ask for fewer.
+	if opt.PoolSize <= 0 || opt.PoolSize > maxPublishConns {
+		opt.PoolSize = maxPublishConns
+	}
+	opt.MinIdleConns = min(opt.MinIdleConns, opt.PoolSize)
 	r.publish = goredis.NewClient(opt)
 
 	link := *opt

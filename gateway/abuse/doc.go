@@ -1,4 +1,4 @@
-// Package abuse throws the threats T1 to T30 at a running gateway and judges every answer.
+// Package abuse throws the threats T1 to T31 at a running gateway and judges every answer.
 //
 // The gateway is a process of its own and is met over the wire only. One test function stands for each threat and is
 // named for it; its subtests are the cases. While an attack runs, a bystander, one client that behaves, pings ten

@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
@@ -44,7 +46,14 @@ func (cfg *Config) snapshot() *snapshot {
 // newMetrics returns the handler of /metrics, with a registry of its own. OpenMetrics is left off: there a counter's
 // family is its name without _total, and redis_pubsub_messages would exist twice.
 func newMetrics(cfg *Config) http.Handler {
-	return promhttp.HandlerFor(newRegistry(cfg), promhttp.HandlerOpts{})
+	registry := newRegistry(cfg)
+	var one sync.Mutex // at a time: each opens files of /proc
+	gather := func() ([]*dto.MetricFamily, error) {
+		one.Lock()
+		defer one.Unlock()
+		return registry.Gather()
+	}
+	return promhttp.HandlerFor(prometheus.GathererFunc(gather), promhttp.HandlerOpts{})
 }
 
 func newRegistry(cfg *Config) *prometheus.Registry {

@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol/http1"
@@ -51,6 +49,7 @@ type Config struct {
 	SlowConsumer    SlowPolicy    // default SlowClose
 	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
+	OtherFiles      int           // descriptors that the rest of the process holds at most; default 128
 
 	DrainDelay time.Duration // how long everything goes on when Run's context ends, before the drain begins
 	Drain      time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
@@ -126,6 +125,7 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.SlowConsumer, SlowClose)
 	setDefault(&cfg.MaxMailbox, 64<<20)
 	setDefault(&cfg.SendBuffer, 64<<10)
+	setDefault(&cfg.OtherFiles, 128)
 	setDefault(&cfg.Log, slog.Default())
 	cfg.Upgrade.Credentials = cfg.Verifier != nil
 	cfg.Upgrade.TrustForwarded = len(cfg.TrustedProxies) > 0
@@ -141,58 +141,4 @@ func setDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
-}
-
-// reserve is how many descriptors are kept from connections: for Redis, pollers, listeners, the admin listener (64)
-// and logs, and for refused sockets that linger. One accept that fails for want of a descriptor would end a whole
-// engine and every connection on it, so the limit on connections must be met first.
-func reserve(loops, limit int) int {
-	return 128 + 8*loops + lingerRoom(limit)
-}
-
-// lingerRoom is how many sockets over the limit of connections are answered with a 503 before they are closed.
-// Beyond it they are closed at once.
-func lingerRoom(limit int) int { return min(256, limit/16) }
-
-// FilesFor is the limit of open files with which this many connections fit, on so many loops (0: as many as there are
-// by default). It is at most 1,024 more than the connections.
-func FilesFor(connections, loops int) int {
-	if loops == 0 {
-		loops = min(runtime.NumCPU(), fanout.MaxLoops)
-	}
-	limit := connections
-	for { // the reserve depends on the limit, and stops growing with it
-		next := connections + reserve(loops, limit)
-		if next == limit {
-			return limit
-		}
-		limit = next
-	}
-}
-
-func (cfg *Config) budgetFiles() error {
-	limit, err := fileLimit()
-	if err != nil {
-		return err
-	}
-	most := limit - reserve(cfg.Loops, limit)
-	if most < 1 {
-		return fmt.Errorf("the limit of %d open files leaves none for connections: raise it (ulimit -n, LimitNOFILE=)", limit)
-	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = most
-	}
-	if cfg.MaxConnections > most {
-		return fmt.Errorf("%d connections need an open-file limit of %d, and it is %d: raise it (ulimit -n, LimitNOFILE=) or lower -max-connections to %d",
-			cfg.MaxConnections, cfg.MaxConnections+limit-most, limit, most)
-	}
-	return nil
-}
-
-func fileLimit() (int, error) {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, fmt.Errorf("read the open-file limit: %w", err)
-	}
-	return int(min(lim.Cur, 1<<30)), nil
 }

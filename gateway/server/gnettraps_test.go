@@ -104,7 +104,7 @@ func TestOurTrap01MoreClientsThanDescriptors(t *testing.T) {
 	t.Parallel()
 	c := startChild(t, "server-emfile")
 	addr := c.line("addr")
-	most := childFileLimit - reserve(1, childFileLimit)
+	most := childFileLimit - reserve(1, 128, childFileLimit)
 
 	// knockAll tries n times at once and returns those that are served.
 	knockAll := func(n int) (served []*peer, refused int) {

@@ -92,7 +92,7 @@ func TestUnfinishedRequestsAreBoundedInAll(t *testing.T) {
 	holds(t, s, 4000)
 	var all []*peer
 	for range attackers {
-		p := dialFrom(t, s, "127.0.0.2")
+		p := dialFrom(t, s, "127.0.0.3")
 		p.write(head)
 		all = append(all, p)
 	}
