@@ -25,6 +25,9 @@ func (cfg *config) check() error {
 	if !cfg.vsFloor {
 		return cfg.refuse("only means something with -vs-floor", "runs", "loops", "pin")
 	}
+	if cfg.loops > 1 && !cfg.given["pin"] {
+		cfg.pin = false // on one CPU, loops would only take turns
+	}
 	if cfg.connections < manyChannels {
 		return usagef("-connections %d: the scenarios of -vs-floor need at least %d", cfg.connections, manyChannels)
 	}

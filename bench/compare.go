@@ -58,12 +58,10 @@ func runCompare(args []string, stdout io.Writer) error {
 		}
 	}
 	switch {
-	case !judged:
-		return nil
-	case c.Regressed():
-		return errRegression
 	case !c.Comparable():
-		return fmt.Errorf("%w: without a valid run on each side nothing can be said about a regression", errInvalid)
+		return fmt.Errorf("%w: without a valid run on each side there is nothing to compare", errInvalid)
+	case judged && c.Regressed():
+		return errRegression
 	default:
 		return nil
 	}

@@ -116,12 +116,8 @@ func (c *conductor) phase(ctx context.Context, name string, step func(context.Co
 		return err
 	}
 	p.End = time.Since(c.begun).Seconds()
-	after, err := c.crew.threads()
-	if err != nil {
+	if p.Busiest, err = c.crew.busy(before); err != nil {
 		return err
-	}
-	for i := range after {
-		p.Busiest = max(p.Busiest, float64(after[i]-before[i])/1e9/(p.End-p.Begin))
 	}
 	c.result.Phases = append(c.result.Phases, p)
 	return nil
@@ -231,7 +227,7 @@ func newResult(cfg *config, f *fleet, c *crew) *report.Result {
 		}
 	}
 	if threads, err := c.threads(); err == nil {
-		r.Workers.Threads = len(threads)
+		r.Workers.Threads = len(threads.cpu)
 	}
 	for _, h := range c.hands {
 		if h.clock != nil && h.own == nil {

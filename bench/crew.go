@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +57,15 @@ type hand struct {
 	failure                 atomic.Pointer[string] // of its first connection that failed, or its own
 	broken                  atomic.Bool            // the worker itself is gone
 	epoch, asked            atomic.Int64           // of its Progress, and of what it was asked: ready is later than that when they are equal
+}
+
+// machine is where a worker runs; the name is empty for this one.
+func (h *hand) machine() string {
+	if h.clock == nil || h.own != nil {
+		return ""
+	}
+	host, _, _ := strings.Cut(h.where, ":")
+	return host
 }
 
 // up is how many clients of a worker are connected: none, as far as is known, before it has told so since it was asked
@@ -246,9 +257,10 @@ func (c *crew) connectHand(h *hand, s client.Selection) {
 	}
 }
 
-// expect tells everybody what will be published; without a schedule only what was.
-func (c *crew) expect(s *client.Schedule) error {
-	o := client.Outlook{First: c.board.opened()}
+// expect tells everybody what will be published; without a schedule only what was. With watch, readers look whether they
+// are late.
+func (c *crew) expect(s *client.Schedule, watch bool) error {
+	o := client.Outlook{First: c.board.opened(), Watch: watch}
 	if s != nil {
 		o.Start, o.Rate, o.Total = s.Start, s.Rate, s.Total
 	}
@@ -289,22 +301,59 @@ func (c *crew) judge(onlySlow bool) (sum client.Judgement, err error) {
 	return sum, err
 }
 
-// threads is the CPU time of all threads that read sockets.
-func (c *crew) threads() ([]int64, error) {
-	all := make([][]int64, len(c.hands))
+// threads is the CPU time of all threads that read sockets, at one moment.
+type threads struct {
+	at  time.Time
+	cpu []thread
+}
+
+type thread struct {
+	machine string
+	cpus    int // of the machine
+	used    time.Duration
+}
+
+func (c *crew) threads() (all threads, err error) {
+	all.at = time.Now()
+	each := make([][]thread, len(c.hands))
 	var group errgroup.Group
 	for i, h := range c.hands {
-		group.Go(func() (err error) {
-			all[i], err = h.Usage()
+		group.Go(func() error {
+			u, err := h.Usage()
+			for _, ns := range u.Threads {
+				each[i] = append(each[i], thread{h.machine(), u.CPUs, time.Duration(ns)})
+			}
 			return err
 		})
 	}
-	err := group.Wait()
-	var flat []int64
-	for _, cpu := range all {
-		flat = append(flat, cpu...)
+	err = group.Wait()
+	all.cpu = slices.Concat(each...)
+	return all, err
+}
+
+// busy is the share of the time since then that reading took.
+func (c *crew) busy(before threads) (float64, error) {
+	now, err := c.threads()
+	return now.busySince(before), err
+}
+
+// busySince is the share of the busiest thread, or, since many threads may share few CPUs, the share of a machine's CPUs
+// that its threads could have had.
+func (now threads) busySince(before threads) (busiest float64) {
+	seconds := now.at.Sub(before.at).Seconds()
+	type machine struct {
+		used    float64
+		threads int
 	}
-	return flat, err
+	machines := map[string]machine{}
+	for i, t := range now.cpu[:min(len(now.cpu), len(before.cpu))] {
+		used := (t.used - before.cpu[i].used).Seconds()
+		m := machines[t.machine]
+		m.used, m.threads = m.used+used, m.threads+1
+		machines[t.machine] = m
+		busiest = max(busiest, used/seconds, m.used/float64(min(m.threads, t.cpus))/seconds)
+	}
+	return busiest
 }
 
 // usage is what all worker processes on this machine use, and this one.

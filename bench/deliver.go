@@ -18,6 +18,7 @@ type delivery struct {
 	tally *client.Tally
 	first client.Histogram
 	last  client.Histogram
+	late  client.Histogram // last, without bench's own lag
 }
 
 // deliver publishes a load and waits until it is delivered. During runs beside it, when it is not nil, and changes who
@@ -28,7 +29,7 @@ func (c *crew) deliver(ctx context.Context, pub wire.Publisher, l load, during f
 		return nil, err
 	}
 	c.board.newPhase()
-	if err := c.expect(nil); err != nil {
+	if err := c.expect(nil, true); err != nil {
 		return nil, err
 	}
 	before, err := c.missing()
@@ -39,7 +40,7 @@ func (c *crew) deliver(ctx context.Context, pub wire.Publisher, l load, during f
 	if err := c.publish(ctx, p, during); err != nil {
 		return nil, err
 	}
-	if err := c.expect(nil); err != nil {
+	if err := c.expect(nil, false); err != nil {
 		return nil, err
 	}
 	t, err := c.tally()
@@ -80,7 +81,7 @@ func (c *crew) publish(ctx context.Context, p *presser, during func(context.Cont
 	if err != nil {
 		return err
 	}
-	if err := c.expect(nil); err != nil {
+	if err := c.expect(nil, true); err != nil {
 		return err
 	}
 	return c.mark(ctx, p)
@@ -107,14 +108,17 @@ func (c *crew) delivered(p *presser, t *client.Tally, changing bool) *delivery {
 		Publications: p.sent, Seconds: took, Expected: p.expect,
 		Received: t.Distinct(), Duplicated: t.Duplicated, Reordered: t.Reordered, Misdelivered: t.Misdelivered,
 		Foreign: t.Foreign, GapsTold: t.GapsTold, ErrorsTold: t.ErrorsTold, Lost: t.Lost, Missed: t.Missed, Closed: c.closed(),
-		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), PublisherWait: report.Summarize(p.waited), ReadLag: report.Summarize(t.ReadLag),
-		WakeLag: report.Summarize(t.WakeLag),
+		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), PublisherWait: report.Summarize(p.waited), OnTime: report.Summarize(t.OnTime),
+		Batch: float64(p.sent) / float64(max(p.calls, 1)),
 	}, tally: t}
 	if changing {
 		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
 	}
-	d.first, d.last = c.board.newPhase()
-	d.First, d.Last = report.Summarize(d.first), report.Summarize(d.last)
+	d.first, d.last, d.late = c.board.newPhase()
+	d.First, d.Last, d.LastOnTime = report.Summarize(d.first), report.Summarize(d.last), report.Summarize(d.late)
+	if p.load.inflight > 0 && p.load.count == 0 { // with a count, nobody asks how many a second there are
+		d.Idle = time.Duration(p.idle).Seconds() / took / float64(p.load.inflight)
+	}
 	d.PerSecond = float64(d.Received) / took
 	if err := c.failure(); err != nil {
 		d.ClosedWhy = err.Error()
@@ -192,9 +196,9 @@ func (c *conductor) burst(ctx context.Context, p *report.Phase) error {
 		median.Record(d.tally.Delivery.At(50) * 1000)
 		if all == nil {
 			all = d
-			continue
+		} else {
+			all.merge(d)
 		}
-		all.merge(d)
 	}
 	all.keep(p)
 	c.result.Burst = &report.Burst{Delivered: all.Delivered, Median: report.Summarize(median)}
@@ -206,6 +210,7 @@ func (d *delivery) merge(o *delivery) {
 	d.tally.Merge(o.tally)
 	d.first.Merge(o.first)
 	d.last.Merge(o.last)
+	d.late.Merge(o.late)
 	d.Publications += o.Publications
 	d.Seconds += o.Seconds
 	d.Expected += o.Expected
@@ -219,6 +224,6 @@ func (d *delivery) merge(o *delivery) {
 	d.ErrorsTold += o.ErrorsTold
 	d.Closed, d.ClosedWhy = o.Closed, o.ClosedWhy
 	d.PerSecond = float64(d.Received) / d.Seconds
-	d.Delivery, d.ReadLag, d.WakeLag = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.ReadLag), report.Summarize(d.tally.WakeLag)
-	d.First, d.Last = report.Summarize(d.first), report.Summarize(d.last)
+	d.Delivery, d.OnTime = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.OnTime)
+	d.First, d.Last, d.LastOnTime = report.Summarize(d.first), report.Summarize(d.last), report.Summarize(d.late)
 }

@@ -79,7 +79,7 @@ func checkJSON(t *testing.T, file string) {
 	}
 	s := r.Steady
 	switch {
-	case r.Schema != 1 || r.Kind != "load" || !r.OK:
+	case r.Schema != report.Schema || r.Kind != "load" || !r.OK:
 		t.Errorf("schema %d, kind %q, ok %v", r.Schema, r.Kind, r.OK)
 	case s.Expected == 0 || s.Received != s.Expected || s.Delivery.Count != int64(s.Received) || s.Last.Count != int64(s.Publications):
 		t.Errorf("the counts do not agree: %+v", s)

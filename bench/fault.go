@@ -152,7 +152,7 @@ func (c *conductor) vanish(ctx context.Context, p *report.Phase) error {
 	if _, err := c.crew.tally(); err != nil {
 		return err
 	}
-	if err := c.crew.expect(nil); err != nil {
+	if err := c.crew.expect(nil, false); err != nil {
 		return err
 	}
 	start := time.Now()

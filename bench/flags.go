@@ -48,7 +48,7 @@ type config struct {
 	progress         string
 	repeat           int
 	slo              string
-	demands          []report.Demand
+	demands          []report.Figure
 	vsFloor          bool
 	runs             int
 	loops            int
@@ -85,8 +85,8 @@ func newFlagSet(cfg *config) *flag.FlagSet {
 	cfg.clientFlags(fs)
 	fs.BoolVar(&cfg.vsFloor, "vs-floor", false, "run fixed scenarios against the floor server and the gateway in turn, and print the ratios")
 	fs.IntVar(&cfg.runs, "runs", 5, "how often each scenario of -vs-floor is run on either server, with fresh processes")
-	fs.IntVar(&cfg.loops, "loops", 1, "event loops of the gateway in -vs-floor: the floor has one thread, more is another question")
-	fs.BoolVar(&cfg.pin, "pin", true, "in -vs-floor, keep the server on CPU 0 and everything else on CPU 1")
+	fs.IntVar(&cfg.loops, "loops", 1, "event loops of the gateway in -vs-floor; the floor has one thread, and more than one loop has a bound of its own")
+	fs.BoolVar(&cfg.pin, "pin", true, "in -vs-floor, keep the server on one CPU and everything else on another; off with more than one loop, unless given")
 	return fs
 }
 

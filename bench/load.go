@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/carillon-ws/carillon/bench/floor"
 	"github.com/carillon-ws/carillon/bench/host"
@@ -89,7 +90,7 @@ func judge(all []*report.Result) error {
 			return errUndelivered
 		}
 		if failed := r.Failed(); len(failed) > 0 {
-			return fmt.Errorf("%w: -slo %s: %s", errDemand, failed[0].Text, failed[0].Found)
+			return fmt.Errorf("%w: -slo %s: %s", errDemand, strings.TrimPrefix(failed[0].What, "-slo "), failed[0].Found())
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ import (
 const (
 	exitOK         = 0
 	exitError      = 1 // the run did not work, or something was lost, duplicated or out of order
-	exitUsage      = 2 // it was asked for wrongly
+	exitUsage      = 2 // bad flags or arguments
 	exitDemand     = 3 // a demand of -slo does not hold, or -vs-floor found a number worse than what must hold
 	exitRegression = 4 // compare found one
 	exitInvalid    = 5 // bench itself did not keep up: the figures are not the server's

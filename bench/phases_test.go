@@ -280,6 +280,7 @@ func TestExitStatuses(t *testing.T) {
 		{"no regression", []string{"compare", "-max-regress", "10%", slow, fast}, exitOK},
 		{"a regression that nobody asked about", []string{"compare", fast, slow}, exitOK},
 		{"nothing to compare with", []string{"compare", fast, invalid, "-max-regress", "10%"}, exitInvalid},
+		{"nothing to compare", []string{"compare", invalid, invalid}, exitInvalid},
 		{"one file", []string{"compare", fast}, exitUsage},
 		{"no file", []string{"compare", fast, filepath.Join(dir, "none.json")}, exitError},
 		{"not a worker's parent", []string{"worker"}, exitUsage},
@@ -298,7 +299,7 @@ func TestPageOfARun(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "run.html")
 	play(t, append(atFloor(f, "-connections 50 -rate 20 -duration 200ms -repeat 2 -name twice"), "-html", page)...)
 	text, err := os.ReadFile(page)
-	if err != nil || !bytes.Contains(text, []byte("twice (n=2)")) {
+	if err != nil || bytes.Count(text, []byte(`"kind":"load","name":"twice"`)) != 2 {
 		t.Errorf("the page of two runs: %d bytes, %v, want both", len(text), err)
 	}
 }

@@ -35,9 +35,11 @@ type presser struct {
 	waited client.Histogram // of that, waiting for the answer to those before
 	free   int64            // when that answer came
 	sent   int
+	calls  int    // of Publish
 	first  uint32 // number of the first publication
 	start  int64  // when it was meant to be sent
 	expect uint64 // deliveries
+	idle   int64  // closed loop: for how long places of publications were empty, in all
 }
 
 func newPresser(c *crew, pub wire.Publisher, l load) *presser {
@@ -57,7 +59,7 @@ func (p *presser) run(ctx context.Context) error {
 		return p.closed(ctx)
 	}
 	s := client.NewSchedule(p.crew.clock.Now()+int64(20*time.Millisecond), p.load.rate, p.load.duration)
-	if err := p.crew.expect(&s); err != nil {
+	if err := p.crew.expect(&s, true); err != nil {
 		return err
 	}
 	return p.open(ctx, s)
@@ -113,6 +115,7 @@ func (p *presser) closed(ctx context.Context) error {
 		if p.load.count > 0 {
 			n = min(n, p.load.count-p.sent)
 		}
+		p.idle += p.crew.board.takePlaces(n, now)
 		if err := p.emit(ctx, n, func(int) int64 { return now }); err != nil {
 			return err
 		}
@@ -137,7 +140,7 @@ func (p *presser) emit(ctx context.Context, n int, at func(int) int64) error {
 		if next == p.first {
 			p.start = intended
 		}
-		p.crew.board.open(intended, p.crew.pending[ch])
+		p.crew.board.open(intended, now, p.crew.pending[ch])
 		from := len(p.bytes)
 		p.bytes = wire.AppendPayload(p.bytes, p.crew.plan.Mark, next, intended, p.load.payload)
 		p.batch = append(p.batch, wire.Publication{Channel: p.names[ch], Payload: p.bytes[from:]})
@@ -147,6 +150,7 @@ func (p *presser) emit(ctx context.Context, n int, at func(int) int64) error {
 		next++
 	}
 	p.sent += n
+	p.calls++
 	err := p.pub.Publish(ctx, p.batch)
 	p.free = p.crew.clock.Now()
 	if err != nil {

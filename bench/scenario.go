@@ -6,107 +6,239 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/client"
+	"github.com/carillon-ws/carillon/bench/floor"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/wire"
 )
 
 // manyChannels is the number of channels in the scenario of many small ones.
 const manyChannels = 1000
 
-// scenario is one set of connections and the loads they are put under, one after the other.
+// scenario is one set of connections and the loads they are put under, one after the other. The scenarios are as long as
+// the figures need (tick samples for user time want seconds) and as short as five runs of three servers in a few minutes
+// allow.
 type scenario struct {
 	name     string
 	channels int
 	settle   time.Duration
-	steps    []load
+	steps    []step
 }
 
-// The scenarios of -vs-floor, and the places of their steps. They are as long as the figures need (tick samples for
-// user time want seconds) and as short as five runs of both servers in a few minutes allow.
-const (
-	stepOne    = 0 // of broadcast: one publication in flight
-	stepFour   = 1
-	stepMany   = 2
-	stepSpread = 0 // of channels: 200 in flight
-	stepIdle   = 1 // of channels: 200 a second
-)
-
-func broadcastScenario(payload int) scenario {
-	return scenario{name: "broadcast", channels: 1, settle: settleTime, steps: []load{
-		stepOne:  {inflight: 1, duration: 3 * time.Second, payload: payload},
-		stepFour: {inflight: 4, duration: 2 * time.Second, payload: payload},
-		stepMany: {inflight: 24, duration: 2 * time.Second, payload: payload},
-	}}
+// step is one load.
+type step struct {
+	name string
+	load
+	joins bool // notifications may pile up: the joined floor plays it, too
 }
 
-func channelsScenario(payload int) scenario {
-	return scenario{name: "channels", channels: manyChannels, settle: 500 * time.Millisecond, steps: []load{
-		stepSpread: {inflight: 200, duration: 2500 * time.Millisecond, payload: payload},
-		stepIdle:   {rate: 200, duration: 4 * time.Second, payload: payload},
-	}}
+func scenarios(connections, payload int) []scenario {
+	all := []scenario{
+		{"broadcast", 1, settleTime, []step{
+			{"one in flight", load{inflight: 1, duration: 3 * time.Second}, false},
+			{"4 in flight", load{inflight: 4, duration: 2 * time.Second}, true},
+			{"24 in flight", load{inflight: 24, duration: 2 * time.Second}, true},
+		}},
+		{"channels", manyChannels, 500 * time.Millisecond, []step{
+			{"1,000 channels, 200 in flight", load{inflight: 200, duration: 2500 * time.Millisecond}, true},
+			{"nearly idle", load{rate: 200, duration: 4 * time.Second}, false},
+		}},
+		{"a channel each", connections, 500 * time.Millisecond, []step{
+			{"a channel each, 200 in flight", load{inflight: 200, duration: 2500 * time.Millisecond}, true},
+		}},
+	}
+	for i := range all {
+		for j := range all[i].steps {
+			all[i].steps[j].payload = payload
+		}
+	}
+	return all
 }
 
-// sample is what one scenario showed on one server.
+// sample is what the scenarios showed on one server, in one run.
 type sample struct {
 	connect *host.Cost
 	rss     float64 // bytes per connection
-	steps   []stepSample
+	steps   map[string]*stepSample
+	lags    []*report.Figure // of steps in which bench did not keep up
 }
 
 type stepSample struct {
 	perSecond float64
 	cost      *host.Cost
+	frames    float64 // a write
+	batch     float64 // publications that were handed over at once
+	valid     bool    // bench kept up
 }
 
-// play runs a scenario against a server that was just started.
-func (sc *scenario) play(ctx context.Context, g *gateway, connections int) (*sample, error) {
+// play runs a scenario against a server that was just started, and adds what it showed to a sample.
+func (sc *scenario) play(ctx context.Context, g *gateway, connections int, s *sample) error {
 	f := &fleet{gateways: []*gateway{g}, redis: g.redis}
 	targets, err := f.targets(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	pub, err := dialPublisher(ctx, g.redis)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer pub.Close() //nolint:errcheck // every batch was answered
 	c, err := localCrew(newPlan(targets, client.Workload{Connections: connections, Channels: sc.channels}))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.close() //nolint:errcheck // what could go wrong has been seen
 
 	before, err := f.usage()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, _, err := c.ramp(ctx, 0); err != nil {
-		return nil, err
+		return err
 	}
 	connected, err := f.usage()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := wait(ctx, sc.settle); err != nil {
-		return nil, err
+		return err
 	}
 	settled, err := f.usage()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &sample{
-		connect: host.CostOf(before, connected, uint64(connections)),
-		rss:     float64(settled.RSS-before.RSS) / float64(connections),
+	if s.connect == nil { // the first scenario is where everything else is equal
+		s.connect = host.CostOf(before, connected, uint64(connections))
+		s.rss = float64(settled.RSS-before.RSS) / float64(connections)
 	}
-	for _, l := range sc.steps {
-		d, cost, _, err := deliverAndWatch(ctx, c, pub, l, f)
-		if err != nil {
-			return nil, err
+	for i := range sc.steps {
+		if err := sc.steps[i].play(ctx, c, pub, f, s); err != nil {
+			return err
 		}
-		if !d.Clean() {
-			return nil, fmt.Errorf("%w: %s", errUndelivered, report.Verdict(d.Delivered))
-		}
-		s.steps = append(s.steps, stepSample{perSecond: d.PerSecond, cost: cost})
 	}
-	return s, nil
+	return nil
+}
+
+// play publishes the load of a step, and looks what it cost and whether bench kept up.
+func (st *step) play(ctx context.Context, c *crew, pub wire.Publisher, f *fleet, s *sample) error {
+	threads, err := c.threads()
+	if err != nil {
+		return err
+	}
+	framesBefore, writesBefore, err := writes(ctx, pub, f)
+	if err != nil {
+		return err
+	}
+	d, cost, _, err := deliverAndWatch(ctx, c, pub, st.load, f)
+	if err != nil {
+		return err
+	}
+	if !d.Clean() {
+		return fmt.Errorf("%w: %s", errUndelivered, report.Verdict(d.Delivered))
+	}
+	frames, writes, err := writes(ctx, pub, f)
+	if err != nil {
+		return err
+	}
+	p := report.Phase{Name: st.name, Result: d.Delivered}
+	if p.Busiest, err = c.busy(threads); err != nil {
+		return err
+	}
+	lags := p.Generator(st.load.inflight > 0)
+	s.lags = append(s.lags, lags...)
+	s.steps[st.name] = &stepSample{
+		perSecond: d.PerSecond, cost: cost, batch: d.Batch, valid: len(lags) == 0,
+		frames: (frames - framesBefore) / max(writes-writesBefore, 1),
+	}
+	return nil
+}
+
+// writes is how many notifications a server has sent so far, and in how many writes.
+func writes(ctx context.Context, pub wire.Publisher, f *fleet) (frames, writes float64, err error) {
+	if p, isFloor := pub.(*floor.Publisher); isFloor {
+		s, err := p.Stats(ctx)
+		return float64(s.Deliveries), float64(s.Writes), err
+	}
+	numbers, err := f.metrics(ctx, false)
+	return numbers["ws_messages_sent_total"], numbers["ws_writes_total"], err
+}
+
+// Names of the floor's modes in the report.
+const (
+	oneWrite = "floor, one write"
+	joined   = "floor, joined"
+)
+
+// criterion is a figure of -vs-floor: how it is taken from a sample, and what is demanded of it.
+type criterion struct {
+	report.Figure
+
+	step  string // that must be valid; empty: any
+	value func(*sample) float64
+}
+
+// criteria are the numbers of gateway/DESIGN.md that must hold, each with the mode of the floor that it is told in, and
+// what explains them.
+func criteria(loops int) []criterion {
+	var all []criterion
+	add := func(step, what string, unit report.Unit, against, op string, hold, aim float64, value func(*sample) float64) {
+		all = append(all, criterion{report.Figure{
+			What: what, Unit: unit, Against: against, Paired: true, OnRatio: against != "" && op != "", Op: op, Hold: hold, Aim: aim,
+		}, step, value})
+	}
+	ofStep := func(step string, of func(*stepSample) float64) func(*sample) float64 {
+		return func(s *sample) float64 { return of(s.steps[step]) }
+	}
+	cpu := func(s *stepSample) float64 { return s.cost.Each }
+	frames := func(s *stepSample) float64 { return s.frames }
+	add("one in flight", "deliveries/s, one in flight", report.Rate, oneWrite, ">=", 0.85, 0.95, ofStep("one in flight", func(s *stepSample) float64 { return s.perSecond }))
+	add("one in flight", "user time per delivery, one in flight", report.Time, oneWrite, "<=", 1.3, 1.1, ofStep("one in flight", func(s *stepSample) float64 { return s.cost.User }))
+	joinedHold, joinedAim := 1.15, 1.05
+	if loops > 1 {
+		joinedHold, joinedAim = 1.4, 1.2 // each loop has its own turn, in which less has piled up
+	}
+	// coalesced is a step in which notifications may leave together: beside both modes of the floor, one of which decides.
+	coalesced := func(step, decides string, hold, aim float64) {
+		for _, against := range []string{oneWrite, joined} {
+			op := "<="
+			if against != decides {
+				op = ""
+			}
+			add(step, "CPU per delivery, "+step, report.Time, against, op, hold, aim, ofStep(step, cpu))
+		}
+		add(step, "frames per write, "+step, report.Frames, joined, "", 0, 0, ofStep(step, frames))
+	}
+	coalesced("4 in flight", joined, joinedHold, joinedAim)
+	coalesced("24 in flight", oneWrite, 0.3, 0.25)
+	coalesced("1,000 channels, 200 in flight", oneWrite, 1.2, 1)
+	coalesced("a channel each, 200 in flight", oneWrite, 1.4, 1.15)
+	add("a channel each, 200 in flight", "publications per batch, a channel each", report.Batches, joined, "", 0, 0,
+		ofStep("a channel each, 200 in flight", func(s *stepSample) float64 { return s.batch }))
+	add("nearly idle", "CPU per delivery, nearly idle", report.Time, oneWrite, "<=", 2, 1.4, ofStep("nearly idle", cpu))
+	add("", "CPU per connect + upgrade + subscribe", report.Time, oneWrite, "<=", 1.6, 1.2, func(s *sample) float64 { return s.connect.Each })
+	add("", "RSS per connection, 2 s idle", report.Bytes, "", "<=", 1000, 700, func(s *sample) float64 { return s.rss })
+	return all
+}
+
+// add takes one run of all servers, by name. A step in which bench did not keep up with one of them does not count.
+func (c *criterion) add(run map[string]*sample) {
+	base, gateway := run[c.Against], run["gateway"]
+	if c.step != "" && !(gateway.steps[c.step].valid && base.steps[c.step].valid) {
+		return
+	}
+	c.Values = append(c.Values, c.value(gateway))
+	if base != nil {
+		c.Base = append(c.Base, c.value(base))
+	}
+}
+
+// judge judges the figure after so many runs: with fewer than half of them it is not known.
+func (c *criterion) judge(runs int) *report.Figure {
+	if missing := runs - len(c.Values); missing > 0 {
+		c.Note = fmt.Sprintf("%d of %d runs do not count: bench did not keep up", missing, runs)
+		if 2*missing > runs {
+			c.Status = report.Invalid
+		}
+	}
+	return c.Judge()
 }

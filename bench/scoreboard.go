@@ -17,6 +17,8 @@ type scoreboard struct {
 	entries   []entry
 	first     client.Histogram // of the phase: the first subscriber of each publication, from its intended time
 	last      client.Histogram // the last one
+	onTime    client.Histogram // the last one, without bench's own lag
+	freed     []int64          // when publications were heard by all, as far as no later one has taken their place
 	completed int
 	healAfter int64 // publications intended from here on count as healed
 	healedAt  int64 // when the first of them had reached its last subscriber; 0: not yet
@@ -25,20 +27,22 @@ type scoreboard struct {
 // entry is one publication on its way.
 type entry struct {
 	intended    int64
+	sent        int64
 	first, last int64
+	onTime      int64 // last, without what it may have waited to be read
 	pending     int32 // workers that have not completed it
 }
 
 func newScoreboard() *scoreboard {
-	return &scoreboard{wake: make(chan struct{}, 1), first: client.NewHistogram(), last: client.NewHistogram()}
+	return &scoreboard{wake: make(chan struct{}, 1), first: client.NewHistogram(), last: client.NewHistogram(), onTime: client.NewHistogram()}
 }
 
 // open announces the next number, to be completed by so many workers, and returns it.
-func (b *scoreboard) open(intended int64, workers int32) uint32 {
+func (b *scoreboard) open(intended, sent int64, workers int32) uint32 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.trim()
-	b.entries = append(b.entries, entry{intended: intended, pending: workers})
+	b.entries = append(b.entries, entry{intended: intended, sent: sent, pending: workers})
 	if workers == 0 {
 		b.completed++ // nobody is there who could hear it
 	}
@@ -94,10 +98,12 @@ func (b *scoreboard) completeOne(d client.Completed) {
 	if e.first == 0 || d.First < e.first {
 		e.first = d.First
 	}
-	e.last = max(e.last, d.Last)
+	e.last, e.onTime = max(e.last, d.Last), max(e.onTime, d.Last-d.Late)
 	if e.pending--; e.pending == 0 {
 		b.first.Record(e.first - e.intended)
 		b.last.Record(e.last - e.intended)
+		b.onTime.Record(e.onTime - e.sent)
+		b.freed = append(b.freed, max(e.onTime, e.sent))
 		b.completed++
 		if b.healAfter > 0 && b.healedAt == 0 && e.intended >= b.healAfter {
 			b.healedAt = e.last
@@ -122,12 +128,25 @@ func (b *scoreboard) giveUp() {
 }
 
 // newPhase returns the histograms of the phase that ends and begins new ones.
-func (b *scoreboard) newPhase() (first, last client.Histogram) {
+func (b *scoreboard) newPhase() (first, last, onTime client.Histogram) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	first, last = b.first, b.last
-	b.first, b.last = client.NewHistogram(), client.NewHistogram()
-	return first, last
+	first, last, onTime = b.first, b.last, b.onTime
+	b.first, b.last, b.onTime, b.freed = client.NewHistogram(), client.NewHistogram(), client.NewHistogram(), nil
+	return first, last, onTime
+}
+
+// takePlaces lets n publications take the places of those that were heard by all, and returns for how long these places
+// were empty, in all.
+func (b *scoreboard) takePlaces(n int, now int64) (idle int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, len(b.freed))
+	for _, at := range b.freed[:n] {
+		idle += now - at
+	}
+	b.freed = append(b.freed[:0], b.freed[n:]...)
+	return idle
 }
 
 // awaitHealing asks for the first publication from this time on that reaches everybody.

@@ -63,6 +63,8 @@ func assemble(ctx context.Context, cfg *config, plan client.Plan) (*crew, error)
 	plan.Threads, plan.Opening = 1, maxOpening/2
 	// Nor should all of them speak with all gateways: what a process has in a CPU's caches is worth its turn.
 	plan.Blocks = cfg.ownFleet() > 0
+	// And the more there are on a CPU, the less often each can look whether it is late.
+	plan.Tick = client.TickEvery * time.Duration(max(1, n/runtime.NumCPU()))
 	hands := make([]*hand, n)
 	var group errgroup.Group
 	group.SetLimit(8)

@@ -126,7 +126,7 @@ func (r *Remote) Sample() (Histogram, error) { return call[Histogram](r, "Sample
 func (r *Remote) Missing() (Missing, error) { return call[Missing](r, "Missing", None{}) }
 
 // Usage is Worker.Usage, there.
-func (r *Remote) Usage() ([]int64, error) { return call[[]int64](r, "Usage", None{}) }
+func (r *Remote) Usage() (Usage, error) { return call[Usage](r, "Usage", None{}) }
 
 // Watch is Worker.Watch, there.
 func (r *Remote) Watch() (Progress, error) { return call[Progress](r, "Watch", None{}) }

@@ -21,7 +21,7 @@ type Hand interface {
 	Tally() (Tally, error)
 	Sample() (Histogram, error)
 	Missing() (Missing, error)
-	Usage() ([]int64, error)
+	Usage() (Usage, error)
 	Watch() (Progress, error)
 	Close() error
 }
@@ -102,7 +102,7 @@ func (s *Service) Missing(_ None, r *Missing) error {
 }
 
 // Usage is Worker.Usage.
-func (s *Service) Usage(_ None, r *[]int64) error {
+func (s *Service) Usage(_ None, r *Usage) error {
 	return ask(s, r, (*Worker).Usage)
 }
 

@@ -18,13 +18,12 @@ type Tally struct {
 
 	Connect  Histogram // from the first SYN to `subscribed`
 	Delivery Histogram // from the intended time of sending, one each delivery
-	ReadLag  Histogram // how long after its turn began a client was read: at least so late is bench itself
-	WakeLag  Histogram // how late a client is read that has something at any moment, tickEvery apart
+	OnTime   Histogram // the same without what a delivery may have waited for us to read it: at least so much is the server's
 }
 
 // NewTally returns an empty one.
 func NewTally() Tally {
-	return Tally{Connect: NewHistogram(), Delivery: NewHistogram(), ReadLag: NewHistogram(), WakeLag: NewHistogram()}
+	return Tally{Connect: NewHistogram(), Delivery: NewHistogram(), OnTime: NewHistogram()}
 }
 
 // Merge adds what another poller or worker saw.
@@ -46,8 +45,7 @@ func (t *Tally) Merge(from *Tally) {
 	t.Until = max(t.Until, from.Until)
 	t.Connect.Merge(from.Connect)
 	t.Delivery.Merge(from.Delivery)
-	t.ReadLag.Merge(from.ReadLag)
-	t.WakeLag.Merge(from.WakeLag)
+	t.OnTime.Merge(from.OnTime)
 }
 
 // Distinct is what was received, each once.

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -77,7 +79,7 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 		worker: w, clock: wire.NewClock(), ahead: plan.Ahead, speech: plan.Speech, ack: plan.Speech.ack(), mark: plan.Mark,
 		load: plan.Load, board: shared, audience: audience, share: float64(n) / float64(plan.Load.Connections),
 		most: max(plan.Opening, 1), clients: make([]client, n), buf: make([]byte, readBuffer), tally: NewTally(), second: NewHistogram(),
-		epfd: -1, wakefd: -1, tickfd: -1,
+		epfd: -1, wakefd: -1, tickfd: -1, lag: lag{every: int64(cmp.Or(plan.Tick, TickEvery)), left: n},
 	}
 	var err error
 	if p.dialer, err = newDialer(plan.Targets, plan.Sources); err != nil {
@@ -270,7 +272,7 @@ func (w *Worker) Expect(o Outlook) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			p.outlook = o
-			p.tick(o.Total > 0)
+			p.tick(o.Watch)
 		})
 	}
 	return nil
@@ -324,10 +326,17 @@ func (w *Worker) Missing() (m Missing, err error) {
 	return m, nil
 }
 
-// Usage is the CPU time, in nanoseconds, of this worker's threads that read sockets, one each.
-func (w *Worker) Usage() (cpu []int64, err error) {
+// Usage is what a worker's threads that read sockets have used, and what they share.
+type Usage struct {
+	Threads []int64 // CPU time of each, nanoseconds
+	CPUs    int     // of the machine
+}
+
+// Usage looks at this worker's threads.
+func (w *Worker) Usage() (u Usage, err error) {
+	u.CPUs = runtime.NumCPU()
 	for _, p := range w.pollers {
-		cpu = append(cpu, p.usage().CPU.Nanoseconds())
+		u.Threads = append(u.Threads, p.usage().CPU.Nanoseconds())
 	}
-	return cpu, nil
+	return u, nil
 }
