@@ -230,9 +230,9 @@ func newResult(cfg *config, f *fleet, c *crew) *report.Result {
 		r.Workers.Threads = len(threads.cpu)
 	}
 	for _, h := range c.hands {
-		if h.clock != nil && h.own == nil {
+		if h.There != nil && h.own == nil {
 			r.Workers.Remote = append(r.Workers.Remote, report.Clock{
-				Worker: h.where, OffsetUs: h.clock.Offset.Microseconds(), BoundUs: h.clock.Bound.Microseconds(),
+				Worker: h.where, OffsetUs: h.There.Offset.Microseconds(), BoundUs: h.There.Bound.Microseconds(),
 			})
 		}
 	}

@@ -45,11 +45,10 @@ type crew struct {
 
 // hand is one worker, as far as the process that conducts the run knows it.
 type hand struct {
-	client.Hand
+	*client.Hand
 
 	first, count int
 	own          *host.Child // the process, when it is one of ours
-	clock        *client.Remote
 	where        string
 
 	// Atomic.
@@ -61,7 +60,7 @@ type hand struct {
 
 // machine is where a worker runs; the name is empty for this one.
 func (h *hand) machine() string {
-	if h.clock == nil || h.own != nil {
+	if h.There == nil || h.own != nil {
 		return ""
 	}
 	host, _, _ := strings.Cut(h.where, ":")
@@ -75,18 +74,6 @@ func (h *hand) up() int64 {
 		return 0
 	}
 	return h.ready.Load()
-}
-
-// leave ends the connections of the selected clients, and returns how many there were.
-func (h *hand) leave(s client.Selection) (int, error) {
-	h.asked.Add(1)
-	return h.Leave(s)
-}
-
-// behave changes the manner of a worker's clients.
-func (h *hand) behave(m client.Manner) error {
-	h.asked.Add(1)
-	return h.Behave(m)
 }
 
 // newPlan is what all workers of a run have in common.
@@ -119,7 +106,7 @@ func localCrew(plan client.Plan) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newCrew(plan, []*hand{{Hand: w, count: plan.Count, where: "here"}}), nil
+	return newCrew(plan, []*hand{{Hand: &client.Hand{Here: w}, count: plan.Count, where: "here"}}), nil
 }
 
 // close hangs up on the server and ends the workers.
@@ -138,8 +125,8 @@ func (c *crew) close() error {
 // abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
 func (c *crew) abandon() {
 	for _, h := range c.hands {
-		if h.clock != nil {
-			h.clock.Abandon()
+		if h.There != nil {
+			h.There.Abandon()
 		}
 	}
 }
@@ -147,7 +134,7 @@ func (c *crew) abandon() {
 // watch keeps up with one worker.
 func (c *crew) watch(h *hand) {
 	for {
-		p, err := h.Watch()
+		p, err := client.Ask(h.Hand, (*client.Worker).Watch, client.None{})
 		if err != nil {
 			text := err.Error()
 			h.failure.CompareAndSwap(nil, &text)
@@ -195,11 +182,11 @@ func (c *crew) each(f func(*hand) error) error {
 	return all.Wait()
 }
 
-// gather asks all workers at the same time, and adds their answers up, one after the other.
-func gather[T any](c *crew, ask func(*hand) (T, error), add func(T)) error {
+// gather asks all workers the same at the same time, and adds their answers up, one after the other.
+func gather[A, R any](c *crew, method func(*client.Worker, A, *R) error, args A, add func(R)) error {
 	var mu sync.Mutex
 	return c.each(func(h *hand) error {
-		answer, err := ask(h)
+		answer, err := client.Ask(h.Hand, method, args)
 		if err != nil {
 			return err
 		}
@@ -210,10 +197,9 @@ func gather[T any](c *crew, ask func(*hand) (T, error), add func(T)) error {
 	})
 }
 
-// total adds something up over all workers.
-func (c *crew) total(f func(*hand) (int, error)) (sum int, err error) {
-	err = gather(c, f, func(n int) { sum += n })
-	return sum, err
+// tell has all workers do something.
+func tell[A any](c *crew, method func(*client.Worker, A, *client.None) error, args A) error {
+	return gather(c, method, args, func(client.None) {})
 }
 
 // connect lets a share of the clients connect, those that are not. Without a rate, only a few workers do so at a time
@@ -238,7 +224,7 @@ func (c *crew) connect(share, perSecond float64) {
 
 // connectHand lets one worker's clients connect, and returns when they are up, or when that will not be.
 func (c *crew) connectHand(h *hand, s client.Selection) {
-	_, err := h.Connect(s)
+	_, err := client.Ask(h.Hand, (*client.Worker).Connect, s)
 	if err != nil {
 		text := err.Error()
 		h.failure.CompareAndSwap(nil, &text)
@@ -264,26 +250,26 @@ func (c *crew) expect(s *client.Schedule, watch bool) error {
 	if s != nil {
 		o.Start, o.Rate, o.Total = s.Start, s.Rate, s.Total
 	}
-	return c.each(func(h *hand) error { return h.Expect(o) })
+	return tell(c, (*client.Worker).Expect, o)
 }
 
 // tally ends a phase on all workers.
 func (c *crew) tally() (*client.Tally, error) {
 	sum := client.NewTally()
-	err := gather(c, func(h *hand) (client.Tally, error) { return h.Tally() }, func(t client.Tally) { sum.Merge(&t) })
+	err := gather(c, (*client.Worker).Tally, client.None{}, func(t client.Tally) { sum.Merge(&t) })
 	return &sum, err
 }
 
 // sample is the deliveries of all workers since the last sample.
 func (c *crew) sample() (client.Histogram, error) {
 	sum := client.NewHistogram()
-	err := gather(c, func(h *hand) (client.Histogram, error) { return h.Sample() }, sum.Merge)
+	err := gather(c, (*client.Worker).Sample, client.None{}, sum.Merge)
 	return sum, err
 }
 
 // missing is what never came, on all workers.
 func (c *crew) missing() (sum client.Missing, err error) {
-	err = gather(c, func(h *hand) (client.Missing, error) { return h.Missing() }, func(m client.Missing) {
+	err = gather(c, (*client.Worker).Missing, client.None{}, func(m client.Missing) {
 		sum.Lost += m.Lost
 		sum.Missed += m.Missed
 	})
@@ -292,13 +278,33 @@ func (c *crew) missing() (sum client.Missing, err error) {
 
 // judge is what became of the clients that a fault has hit, on all workers.
 func (c *crew) judge(onlySlow bool) (sum client.Judgement, err error) {
-	err = gather(c, func(h *hand) (client.Judgement, error) { return h.Judge(onlySlow) }, func(j client.Judgement) {
+	err = gather(c, (*client.Worker).Judge, onlySlow, func(j client.Judgement) {
 		sum.Up += j.Up
 		sum.Told += j.Told
 		sum.Signaled += j.Signaled
 		sum.Unsignaled += j.Unsignaled
 	})
 	return sum, err
+}
+
+// leave ends the connections of the selected clients, and returns how many there were.
+func (c *crew) leave(s client.Selection) (sum int, err error) {
+	c.ask()
+	err = gather(c, (*client.Worker).Leave, s, func(n int) { sum += n })
+	return sum, err
+}
+
+// behave changes the manner of all clients.
+func (c *crew) behave(m client.Manner) error {
+	c.ask()
+	return tell(c, (*client.Worker).Behave, m)
+}
+
+// ask notes that all workers are asked to change who is connected; see up.
+func (c *crew) ask() {
+	for _, h := range c.hands {
+		h.asked.Add(1)
+	}
 }
 
 // threads is the CPU time of all threads that read sockets, at one moment.
@@ -319,7 +325,7 @@ func (c *crew) threads() (all threads, err error) {
 	var group errgroup.Group
 	for i, h := range c.hands {
 		group.Go(func() error {
-			u, err := h.Usage()
+			u, err := client.Ask(h.Hand, (*client.Worker).Usage, client.None{})
 			for _, ns := range u.Threads {
 				each[i] = append(each[i], thread{h.machine(), u.CPUs, time.Duration(ns)})
 			}

@@ -321,8 +321,8 @@ func TestRareFaultsAreCaught(t *testing.T) {
 			}
 			// And the run fails for it.
 			whole := &report.Result{Phases: []*report.Phase{{Name: "steady", Result: r.Delivered}}}
-			whole.Load.Inflight = 32 // a closed loop: however busy this machine is, bench was late for nothing
 			whole.Finish(nil)
+			whole.Valid = true // how busy this machine is, is not what is tested
 			if err := judge([]*report.Result{whole}); !errors.Is(err, errUndelivered) {
 				t.Errorf("the run ends with %v, want %v", err, errUndelivered)
 			}

@@ -23,7 +23,7 @@ func (c *conductor) slow(ctx context.Context, p *report.Phase) (err error) {
 	if c.result.Steady != nil {
 		s.P99Before = c.result.Steady.Delivery.P99
 	}
-	if s.Stalled, err = c.crew.total(func(h *hand) (int, error) { return h.Stall(s.Share) }); err != nil {
+	if err = gather(c.crew, (*client.Worker).Stall, s.Share, func(n int) { s.Stalled += n }); err != nil {
 		return err
 	}
 	if s.Stalled == 0 {
@@ -53,7 +53,7 @@ func (c *conductor) slow(ctx context.Context, p *report.Phase) (err error) {
 // resume lets the stalled clients read, until nothing more comes, judges what they got, and makes everybody audience
 // again.
 func (c *conductor) resume(ctx context.Context, s *report.Slow) error {
-	if err := c.crew.each(func(h *hand) error { return h.Resume() }); err != nil {
+	if err := tell(c.crew, (*client.Worker).Resume, client.None{}); err != nil {
 		return err
 	}
 	const quiet = time.Second
@@ -77,7 +77,7 @@ func (c *conductor) resume(ctx context.Context, s *report.Slow) error {
 		return err
 	}
 	c.crew.count(nil)
-	return c.crew.each(func(h *hand) error { return h.Attend() })
+	return tell(c.crew, (*client.Worker).Attend, client.None{})
 }
 
 // rssWatch looks at the gateways five times a second and keeps the largest resident memory.
@@ -216,7 +216,7 @@ const (
 func (c *conductor) outage(ctx context.Context, p *report.Phase, o *report.Outage, down time.Duration, happen func(context.Context) error) error {
 	l := c.openLoad(outageLead + down + outageTail)
 	pub := &tolerantPublisher{Publisher: c.pub}
-	if err := c.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
+	if err := c.crew.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
 		return err
 	}
 	d, err := c.crew.deliver(ctx, pub, l, func(ctx context.Context) error {
@@ -245,7 +245,7 @@ func (c *conductor) outage(ctx context.Context, p *report.Phase, o *report.Outag
 	}
 	o.Up, o.Told, o.Signaled, o.Unsignaled = j.Up, j.Told, j.Signaled, j.Unsignaled
 	o.OK = o.Up == c.crew.connections() && o.Unsignaled == 0 && d.Duplicated == 0 && d.Reordered == 0 && d.Misdelivered == 0
-	return c.behave(client.Manner{Avoid: -1})
+	return c.crew.behave(client.Manner{Avoid: -1})
 }
 
 // killRedis kills the gateways' Redis and starts it again after a while.
@@ -280,7 +280,7 @@ func (c *conductor) killGateway(ctx context.Context, p *report.Phase) error {
 	}
 	o := &report.Outage{}
 	err := c.outage(ctx, p, o, 0, func(ctx context.Context) error {
-		if err := c.behave(client.Manner{Return: true, Avoid: victim}); err != nil {
+		if err := c.crew.behave(client.Manner{Return: true, Avoid: victim}); err != nil {
 			return err
 		}
 		start := time.Now()

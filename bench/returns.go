@@ -26,13 +26,13 @@ func (c *conductor) openLoad(d time.Duration) load {
 func (c *conductor) churn(ctx context.Context, p *report.Phase) error {
 	perSecond := c.cfg.churn * float64(c.crew.connections())
 	d, err := c.crew.deliver(ctx, c.pub, c.openLoad(c.cfg.duration), func(ctx context.Context) error {
-		if err := c.behave(client.Manner{Churn: perSecond, Avoid: -1}); err != nil {
+		if err := c.crew.behave(client.Manner{Churn: perSecond, Avoid: -1}); err != nil {
 			return err
 		}
 		if err := wait(ctx, c.cfg.duration); err != nil {
 			return err
 		}
-		if err := c.behave(client.Manner{Avoid: -1}); err != nil {
+		if err := c.crew.behave(client.Manner{Avoid: -1}); err != nil {
 			return err
 		}
 		return c.crew.awaitReady(ctx, c.crew.connections(), false)
@@ -47,15 +47,11 @@ func (c *conductor) churn(ctx context.Context, p *report.Phase) error {
 	return nil
 }
 
-func (c *conductor) behave(m client.Manner) error {
-	return c.crew.each(func(h *hand) error { return h.behave(m) })
-}
-
 // leaveAndReturn ends the connections of a share of the clients, all at once, and lets them come back. It returns how
 // many they were.
 func (c *crew) leaveAndReturn(share, perSecond float64, fresh bool) (int, error) {
 	leaving := client.Selection{Share: share, Reset: true, Fresh: fresh}
-	n, err := c.total(func(h *hand) (int, error) { return h.leave(leaving) })
+	n, err := c.leave(leaving)
 	if err != nil {
 		return n, err
 	}
@@ -68,7 +64,7 @@ func (c *conductor) storm(ctx context.Context, p *report.Phase) error {
 	s := &report.Storm{Share: c.cfg.storm}
 	d, err := c.crew.deliver(ctx, c.pub, c.openLoad(max(c.cfg.duration, returnTime)), func(ctx context.Context) (err error) {
 		start := time.Now()
-		if err := c.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
+		if err := c.crew.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
 			return err
 		}
 		if s.Left, err = c.crew.leaveAndReturn(s.Share, c.cfg.ramp, false); err != nil {
@@ -83,7 +79,7 @@ func (c *conductor) storm(ctx context.Context, p *report.Phase) error {
 			return err
 		}
 		s.Seconds = time.Since(start).Seconds()
-		return c.behave(client.Manner{Avoid: -1})
+		return c.crew.behave(client.Manner{Avoid: -1})
 	})
 	if err != nil {
 		return err
@@ -99,7 +95,7 @@ func (c *conductor) storm(ctx context.Context, p *report.Phase) error {
 func (c *conductor) drain(ctx context.Context, _ *report.Phase) error {
 	start := time.Now()
 	d := &report.Drain{OK: true}
-	if _, err := c.crew.total(func(h *hand) (int, error) { return h.leave(client.Selection{Share: 1}) }); err != nil {
+	if _, err := c.crew.leave(client.Selection{Share: 1}); err != nil {
 		return err
 	}
 	err := poll(ctx, 50*time.Millisecond, c.crew.patience, func(ctx context.Context) (done bool, err error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -60,7 +61,6 @@ type sample struct {
 	connect *host.Cost
 	rss     float64 // bytes per connection
 	steps   map[string]*stepSample
-	lags    []*report.Figure // of steps in which bench did not keep up
 }
 
 type stepSample struct {
@@ -68,7 +68,30 @@ type stepSample struct {
 	cost      *host.Cost
 	frames    float64 // a write
 	batch     float64 // publications that were handed over at once
-	valid     bool    // bench kept up
+	late      late
+}
+
+// late is why a step's figures may be bench's own as much as the server's; empty: they are not.
+type late struct{ throughput, cost string }
+
+// maxIdle is how many of a closed loop's places may be empty before what a delivery costs is that of another load. It is
+// more than what the throughput may lose: a server that waits uses no CPU.
+const maxIdle = 0.5
+
+// lateness judges a step by what bench's lag could have changed in each of its figures.
+func (st *step) lateness(p *report.Phase) (l late) {
+	closed := st.load.inflight > 0
+	for _, f := range p.Generator(closed) {
+		l.throughput = fmt.Sprintf("%s %.0f", f.What, f.Value.Median)
+	}
+	lag := time.Duration(p.Result.PublisherLag.P99) * time.Microsecond
+	switch {
+	case closed && p.Result.Idle > maxIdle:
+		l.cost = l.throughput
+	case !closed && lag.Seconds() > 1/st.load.rate:
+		l.cost = fmt.Sprintf("publications left %s late (p99) and so together", lag)
+	}
+	return l
 }
 
 // play runs a scenario against a server that was just started, and adds what it showed to a sample.
@@ -144,10 +167,8 @@ func (st *step) play(ctx context.Context, c *crew, pub wire.Publisher, f *fleet,
 	if p.Busiest, err = c.busy(threads); err != nil {
 		return err
 	}
-	lags := p.Generator(st.load.inflight > 0)
-	s.lags = append(s.lags, lags...)
 	s.steps[st.name] = &stepSample{
-		perSecond: d.PerSecond, cost: cost, batch: d.Batch, valid: len(lags) == 0,
+		perSecond: d.PerSecond, cost: cost, batch: d.Batch, late: st.lateness(&p),
 		frames: (frames - framesBefore) / max(writes-writesBefore, 1),
 	}
 	return nil
@@ -173,8 +194,9 @@ const (
 type criterion struct {
 	report.Figure
 
-	step  string // that must be valid; empty: any
+	step  string // whose figure it is; empty: of connecting
 	value func(*sample) float64
+	late  string // why runs do not count
 }
 
 // criteria are the numbers of gateway/DESIGN.md that must hold, each with the mode of the floor that it is told in, and
@@ -184,7 +206,7 @@ func criteria(loops int) []criterion {
 	add := func(step, what string, unit report.Unit, against, op string, hold, aim float64, value func(*sample) float64) {
 		all = append(all, criterion{report.Figure{
 			What: what, Unit: unit, Against: against, Paired: true, OnRatio: against != "" && op != "", Op: op, Hold: hold, Aim: aim,
-		}, step, value})
+		}, step, value, ""})
 	}
 	ofStep := func(step string, of func(*stepSample) float64) func(*sample) float64 {
 		return func(s *sample) float64 { return of(s.steps[step]) }
@@ -223,8 +245,16 @@ func criteria(loops int) []criterion {
 // add takes one run of all servers, by name. A step in which bench did not keep up with one of them does not count.
 func (c *criterion) add(run map[string]*sample) {
 	base, gateway := run[c.Against], run["gateway"]
-	if c.step != "" && !(gateway.steps[c.step].valid && base.steps[c.step].valid) {
-		return
+	if c.step != "" {
+		why := [2]late{gateway.steps[c.step].late, base.steps[c.step].late}
+		late := cmp.Or(why[0].cost, why[1].cost)
+		if c.Unit == report.Rate {
+			late = cmp.Or(why[0].throughput, why[1].throughput)
+		}
+		if late != "" {
+			c.late = late
+			return
+		}
 	}
 	c.Values = append(c.Values, c.value(gateway))
 	if base != nil {
@@ -235,7 +265,7 @@ func (c *criterion) add(run map[string]*sample) {
 // judge judges the figure after so many runs: with fewer than half of them it is not known.
 func (c *criterion) judge(runs int) *report.Figure {
 	if missing := runs - len(c.Values); missing > 0 {
-		c.Note = fmt.Sprintf("%d of %d runs do not count: bench did not keep up", missing, runs)
+		c.Note = fmt.Sprintf("%d of %d runs do not count, bench did not keep up: %s", missing, runs, c.late)
 		if 2*missing > runs {
 			c.Status = report.Invalid
 		}

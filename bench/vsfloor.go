@@ -43,7 +43,6 @@ type versus struct {
 	redis    string // empty: the gateway embeds one
 	stderr   io.Writer
 	criteria []criterion
-	lags     []*report.Figure // what bench did not keep up with
 	out      *vsResult
 }
 
@@ -135,12 +134,6 @@ func (v *versus) once(ctx context.Context, run int) error {
 	for i := range v.criteria {
 		v.criteria[i].add(samples)
 	}
-	for name, s := range samples {
-		for _, f := range s.lags {
-			f.Of = fmt.Sprintf("%s, run %d", name, run+1)
-			v.lags = append(v.lags, f)
-		}
-	}
 	return nil
 }
 
@@ -187,7 +180,6 @@ func (v *versus) finish(stdout io.Writer) error {
 		r.Figures = append(r.Figures, v.criteria[i].judge(v.cfg.runs))
 	}
 	r.OK, r.Valid = !report.Any(r.Figures, report.Fail), !report.Any(r.Figures, report.Invalid)
-	r.Figures = append(r.Figures, v.lags...)
 	printVersus(stdout, r)
 	if v.cfg.json != "" {
 		if err := report.WriteJSON(v.cfg.json, r); err != nil {

@@ -18,7 +18,9 @@ func runOf(failed string) map[string]*sample {
 			for _, st := range sc.steps {
 				s.steps[st.name] = &stepSample{
 					perSecond: 100_000, cost: &host.Cost{Each: 8, User: 0.2}, frames: 4, batch: 30,
-					valid: st.name != failed || server != joined,
+				}
+				if st.name == failed && server == joined {
+					s.steps[st.name].late = late{cost: "asleep"}
 				}
 			}
 		}
@@ -67,6 +69,31 @@ func TestVersusDoesNotCountWhatBenchWasLateFor(t *testing.T) {
 		}
 		if len(f.Values) != want || (f.Status == report.Invalid) != affected {
 			t.Errorf("%s against %s: %d values, %q, want %d", f.What, f.Against, len(f.Values), f.Status, want)
+		}
+	}
+}
+
+// Each figure is judged by what bench's lag could have changed in it.
+func TestVersusJudgesALagByTheFigure(t *testing.T) {
+	t.Parallel()
+	closed, open := step{load: load{inflight: 4}}, step{load: load{rate: 200}}
+	for _, tt := range []struct {
+		name             string
+		st               *step
+		busy, idle       float64
+		lag              int64
+		throughput, cost bool
+	}{
+		{"kept up", &closed, 0.8, 0.1, 0, true, true},
+		{"readers have no CPU left", &closed, 0.9, 0.1, 0, false, true},
+		{"a third of the places empty", &closed, 0.5, 0.33, 0, false, true},
+		{"most places empty", &closed, 0.5, 0.6, 0, false, false},
+		{"published late", &open, 0.1, 0, 4_000, true, true},
+		{"published late, and so together", &open, 0.1, 0, 6_000, true, false},
+	} {
+		l := tt.st.lateness(&report.Phase{Busiest: tt.busy, Result: &report.Delivered{Idle: tt.idle, PublisherLag: report.Latency{P99: tt.lag}}})
+		if (l.throughput == "") != tt.throughput || (l.cost == "") != tt.cost {
+			t.Errorf("%s: %+v, want throughput to count %v, cost %v", tt.name, l, tt.throughput, tt.cost)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func begin(plan client.Plan, hands []*hand) (*crew, error) {
 		group.Go(func() error {
 			own := plan
 			own.First, own.Count = h.first, h.count
-			return h.clock.Begin(own)
+			return h.There.Begin(own)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -140,7 +140,7 @@ func startWorker(i int) (*hand, error) {
 	}
 	name := fmt.Sprintf("%d (process %d)", i, own.PID())
 	remote := client.NewRemote(name, ours)
-	return &hand{Hand: remote, clock: remote, own: own, where: name}, nil
+	return &hand{Hand: &client.Hand{There: remote}, own: own, where: name}, nil
 }
 
 func fileConn(fd int) (net.Conn, error) {
@@ -161,8 +161,7 @@ func runWorker(ctx context.Context) error {
 }
 
 func serveWorker(ctx context.Context, conn net.Conn) error {
-	service := client.NewService()
-	server, err := service.Register()
+	service, server, err := client.NewService()
 	if err != nil {
 		return err
 	}
@@ -206,11 +205,11 @@ func remoteCrew(ctx context.Context, addrs []string, plan client.Plan) (*crew, e
 			return nil, errors.Join(fmt.Errorf("worker %s: %w", addr, err), dismiss(hands))
 		}
 		remote := client.NewRemote(addr, conn)
-		hands = append(hands, &hand{Hand: remote, clock: remote, where: addr})
+		hands = append(hands, &hand{Hand: &client.Hand{There: remote}, where: addr})
 	}
 	clock := wire.NewClock()
 	for _, h := range hands {
-		if err := h.clock.Synchronize(clock); err != nil {
+		if err := h.There.Synchronize(clock); err != nil {
 			return nil, errors.Join(err, dismiss(hands))
 		}
 	}

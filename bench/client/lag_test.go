@@ -15,14 +15,14 @@ func idleWorker(t *testing.T) *Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.Close() }) // nothing is connected
+	t.Cleanup(func() { _ = w.Close(None{}, nil) }) // nothing is connected
 	return w
 }
 
 // watch has publications under way, or no more.
 func watch(t *testing.T, w *Worker, on bool) {
 	t.Helper()
-	if err := w.Expect(Outlook{Watch: on}); err != nil {
+	if err := w.Expect(Outlook{Watch: on}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
