@@ -13,6 +13,8 @@ import (
 	"github.com/carillon-ws/carillon/bench/floor"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/settings"
+	"github.com/carillon-ws/carillon/bench/target"
 )
 
 // vsResult is what -vs-floor found out. README.md documents its JSON.
@@ -37,7 +39,7 @@ type vsResult struct {
 // versus is one run of -vs-floor: the floor in both modes, the gateway, the floor …, each a fresh process, all with the
 // same clients.
 type versus struct {
-	cfg      *config
+	cfg      *settings.Config
 	place    host.Placement
 	binary   string
 	redis    string // empty: the gateway embeds one
@@ -46,21 +48,21 @@ type versus struct {
 	out      *vsResult
 }
 
-func runVsFloor(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err error) {
-	if err := checkWritable(cfg.json); err != nil {
+func runVsFloor(ctx context.Context, cfg *settings.Config, stdout, stderr io.Writer) (err error) {
+	if err := checkWritable(cfg.JSON); err != nil {
 		return err
 	}
-	v := &versus{cfg: cfg, place: host.Anywhere, redis: cfg.redis, stderr: stderr, criteria: criteria(cfg.loops), out: &vsResult{
+	v := &versus{cfg: cfg, place: host.Anywhere, redis: cfg.Redis, stderr: stderr, criteria: criteria(cfg.Loops), out: &vsResult{
 		Schema: report.Schema, Kind: "vs-floor", When: time.Now().UTC().Truncate(time.Second), Command: os.Args, Machine: host.ThisMachine(),
-		Connections: cfg.connections, Payload: cfg.payload, Loops: cfg.loops, Runs: cfg.runs,
+		Connections: cfg.Connections, Payload: cfg.Payload, Loops: cfg.Loops, Runs: cfg.Runs,
 	}}
-	binary, cleanUp, err := provideGateway(ctx, cfg.gateway, stderr)
+	binary, cleanUp, err := target.Provide(ctx, cfg.Gateway, stderr)
 	if err != nil {
 		return err
 	}
 	defer cleanUp()
 	v.binary = binary
-	if cfg.pin {
+	if cfg.Pin {
 		if v.place, v.out.Pinned, err = host.Pinned(); err != nil {
 			return err
 		}
@@ -70,7 +72,7 @@ func runVsFloor(ctx context.Context, cfg *config, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, stopRedis()) }()
-	for i := range cfg.runs {
+	for i := range cfg.Runs {
 		if err := v.once(ctx, i); err != nil {
 			return err
 		}
@@ -86,31 +88,31 @@ func (v *versus) provideRedis(ctx context.Context) (stop func() error, err error
 		v.out.Redis = "given"
 		return stop, nil
 	}
-	server, err := startRedis(ctx, v.place.Rest)
-	if errors.Is(err, errNoRedisServer) {
+	server, err := target.StartRedis(ctx, v.place.Rest)
+	if errors.Is(err, target.ErrNoRedisServer) {
 		v.out.Redis = "embedded"
 		return stop, nil // the report says what it means
 	}
 	if err != nil {
 		return stop, err
 	}
-	v.redis, v.out.Redis = server.url, "own"
-	return server.stop, nil
+	v.redis, v.out.Redis = server.URL, "own"
+	return server.Stop, nil
 }
 
 // once is one run of every scenario on every server.
 func (v *versus) once(ctx context.Context, run int) error {
 	servers := []struct {
 		name  string
-		start func(context.Context) (*gateway, error)
+		start func(context.Context) (*target.Gateway, error)
 	}{
-		{oneWrite, func(ctx context.Context) (*gateway, error) { return v.startFloor(ctx, floor.Each) }},
-		{joined, func(ctx context.Context) (*gateway, error) { return v.startFloor(ctx, floor.Joined) }},
+		{oneWrite, func(ctx context.Context) (*target.Gateway, error) { return v.startFloor(ctx, floor.Each) }},
+		{joined, func(ctx context.Context) (*target.Gateway, error) { return v.startFloor(ctx, floor.Joined) }},
 		{"gateway", v.startGateway},
 	}
 	samples := map[string]*sample{}
-	for _, sc := range scenarios(v.cfg.connections, v.cfg.payload) {
-		fmt.Fprintf(v.stderr, "run %d of %d  %-14s", run+1, v.cfg.runs, sc.name)
+	for _, sc := range scenarios(v.cfg.Connections, v.cfg.Payload) {
+		fmt.Fprintf(v.stderr, "run %d of %d  %-14s", run+1, v.cfg.Runs, sc.name)
 		for _, server := range servers {
 			s := samples[server.name]
 			if s == nil {
@@ -148,28 +150,28 @@ func joining(steps []step) (some []step) {
 }
 
 // play starts a server, runs a scenario against it, and stops it.
-func (v *versus) play(ctx context.Context, sc *scenario, s *sample, start func(context.Context) (*gateway, error)) (err error) {
+func (v *versus) play(ctx context.Context, sc *scenario, s *sample, start func(context.Context) (*target.Gateway, error)) (err error) {
 	g, err := start(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.stop()) }()
-	return sc.play(ctx, g, v.cfg.connections, s)
+	defer func() { err = errors.Join(err, g.Stop()) }()
+	return sc.play(ctx, g, v.cfg.Connections, s)
 }
 
-func (v *versus) startFloor(ctx context.Context, mode floor.Mode) (*gateway, error) {
+func (v *versus) startFloor(ctx context.Context, mode floor.Mode) (*target.Gateway, error) {
 	f, err := floor.Start(ctx, mode, v.place.Server)
 	if err != nil {
 		return nil, err
 	}
-	return &gateway{info: info{Name: "floor", URL: f.URL, PID: f.Child.PID()}, redis: f.Control, own: f.Child, local: true, thread: f.Thread}, nil
+	return &target.Gateway{Info: target.Info{Name: "floor", URL: f.URL, PID: f.Child.PID()}, Redis: f.Control, Own: f.Child, Local: true, Thread: f.Thread}, nil
 }
 
-func (v *versus) startGateway(ctx context.Context) (*gateway, error) {
-	args := append([]string{"-loops", strconv.Itoa(v.cfg.loops)}, v.cfg.gatewayArgs...)
-	g, err := startGateway(ctx, v.binary, args, v.redis, v.place.Server)
+func (v *versus) startGateway(ctx context.Context) (*target.Gateway, error) {
+	args := append([]string{"-loops", strconv.Itoa(v.cfg.Loops)}, v.cfg.GatewayArgs...)
+	g, err := target.Start(ctx, v.binary, args, v.redis, v.place.Server)
 	if err == nil {
-		v.out.Gateway = strings.TrimSpace(g.info.Name + " " + g.info.Version)
+		v.out.Gateway = strings.TrimSpace(g.Info.Name + " " + g.Info.Version)
 	}
 	return g, err
 }
@@ -177,12 +179,12 @@ func (v *versus) startGateway(ctx context.Context) (*gateway, error) {
 func (v *versus) finish(stdout io.Writer) error {
 	r := v.out
 	for i := range v.criteria {
-		r.Figures = append(r.Figures, v.criteria[i].judge(v.cfg.runs))
+		r.Figures = append(r.Figures, v.criteria[i].judge(v.cfg.Runs))
 	}
 	r.OK, r.Valid = !report.Any(r.Figures, report.Fail), !report.Any(r.Figures, report.Invalid)
 	printVersus(stdout, r)
-	if v.cfg.json != "" {
-		if err := report.WriteJSON(v.cfg.json, r); err != nil {
+	if v.cfg.JSON != "" {
+		if err := report.WriteJSON(v.cfg.JSON, r); err != nil {
 			return err
 		}
 	}

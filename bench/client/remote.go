@@ -94,14 +94,14 @@ func (r *Remote) Close() error {
 	return err
 }
 
-// Hand is a worker seen from the process that conducts a run: Here, or in another process.
-type Hand struct {
+// Handle is a worker as the coordinator has it: Here, or in another process.
+type Handle struct {
 	Here  *Worker
 	There *Remote // nil when it is here
 }
 
 // Ask has a worker do something, wherever it is.
-func Ask[A, R any](h *Hand, method func(*Worker, A, *R) error, args A) (reply R, err error) {
+func Ask[A, R any](h *Handle, method func(*Worker, A, *R) error, args A) (reply R, err error) {
 	if h.There == nil {
 		err = method(h.Here, args, &reply)
 		return reply, err
@@ -111,13 +111,13 @@ func Ask[A, R any](h *Hand, method func(*Worker, A, *R) error, args A) (reply R,
 }
 
 // Tell is Ask without an answer.
-func Tell[A any](h *Hand, method func(*Worker, A, *None) error, args A) error {
+func Tell[A any](h *Handle, method func(*Worker, A, *None) error, args A) error {
 	_, err := Ask(h, method, args)
 	return err
 }
 
 // Close ends the worker.
-func (h *Hand) Close() error {
+func (h *Handle) Close() error {
 	if h.There == nil {
 		return h.Here.Close(None{}, nil)
 	}

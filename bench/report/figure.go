@@ -206,11 +206,12 @@ func (f *Figure) cells() []string {
 
 // figureTable is the figures as rows of cells, the head first; columns in which nothing stands are left out.
 func figureTable(figures []*Figure) [][]string {
-	rows := [][]string{{"", "measured", "of", "found", "against", "there", "ratio", "spread", "hold", "aim", ""}}
+	rows := make([][]string, 1, 1+len(figures))
+	rows[0] = []string{"", "measured", "of", "found", "against", "there", "ratio", "spread", "hold", "aim", ""}
 	for _, f := range figures {
 		rows = append(rows, f.cells())
 	}
-	for column := len(rows[0]) - 1; column >= 0; column-- {
+	for column := range slices.Backward(slices.Clone(rows[0])) {
 		if slices.ContainsFunc(rows[1:], func(row []string) bool { return row[column] != "" }) {
 			continue
 		}

@@ -138,6 +138,7 @@ func (u Unit) parse(text string) (float64, error) {
 			}
 		}
 		text = strings.TrimSuffix(text, "B")
+	default:
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {

@@ -90,8 +90,10 @@ func (p *Phase) lags(closed bool) []*Figure {
 	} {
 		if l.seen-l.without > smallUs {
 			without := float64(max(l.without, 1))
-			bad = p.keep(bad, &Figure{What: l.what, Unit: Time, Values: []float64{float64(l.seen)}, Against: "without bench's lag", Base: []float64{without}, Paired: true,
-				Op: "<=", Hold: 1 / (1 - maxShare), OnRatio: true}, why)
+			bad = p.keep(bad, &Figure{
+				What: l.what, Unit: Time, Values: []float64{float64(l.seen)}, Against: "without bench's lag", Base: []float64{without}, Paired: true,
+				Op: "<=", Hold: 1 / (1 - maxShare), OnRatio: true,
+			}, why)
 		}
 	}
 	return bad
