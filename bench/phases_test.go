@@ -72,7 +72,7 @@ func TestEveryPhase(t *testing.T) {
 				t.Errorf("phases %v, want %v", names, want)
 			}
 			if r.Burst.Received != 3*200 || r.Burst.First.P50 > r.Burst.Last.P50 {
-				t.Errorf("burst: %+v, want 600 deliveries, the first before the last", r.Burst.Delivered)
+				t.Errorf("burst: %+v, want 600 deliveries, the first before the last", r.Burst)
 			}
 			if r.Churn.Left < 30 {
 				t.Errorf("churn: %d left, want about 50", r.Churn.Left)

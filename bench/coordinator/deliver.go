@@ -17,9 +17,6 @@ type Delivery struct {
 	*report.Delivered
 
 	tally *client.Tally
-	first client.Histogram
-	last  client.Histogram
-	late  client.Histogram // last, without bench's own lag
 }
 
 // deliver publishes a load and waits until it is delivered. During runs beside it, when it is not nil, and changes who
@@ -107,16 +104,16 @@ func (c *Workers) delivered(p *publisher, t *client.Tally, changing bool) *Deliv
 	}
 	d := &Delivery{Delivered: &report.Delivered{
 		Publications: p.sent, Seconds: took, Expected: p.expect,
-		Received: t.Distinct(), Duplicated: t.Duplicated, Reordered: t.Reordered, Misdelivered: t.Misdelivered,
-		Foreign: t.Foreign, GapsTold: t.GapsTold, ErrorsTold: t.ErrorsTold, Lost: t.Lost, Missed: t.Missed, Closed: c.closed(),
+		Counts: t.Counts, Closed: c.closed(),
 		Delivery: report.Summarize(t.Delivery), PublisherLag: report.Summarize(p.lag), PublisherWait: report.Summarize(p.waited), OnTime: report.Summarize(t.OnTime),
 		Batch: float64(p.sent) / float64(max(p.calls, 1)),
 	}, tally: t}
+	d.Received -= d.Duplicated
 	if changing {
 		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
 	}
-	d.first, d.last, d.late = c.tracker.newPhase()
-	d.First, d.Last, d.LastOnTime = report.Summarize(d.first), report.Summarize(d.last), report.Summarize(d.late)
+	first, last, onTime := c.tracker.newPhase()
+	d.First, d.Last, d.LastOnTime = report.Summarize(first), report.Summarize(last), report.Summarize(onTime)
 	if p.load.Inflight > 0 && p.load.count == 0 { // with a count, nobody asks how many a second there are
 		d.Idle = time.Duration(p.idle).Seconds() / took / float64(p.load.Inflight)
 	}
@@ -187,44 +184,11 @@ func DeliverAndWatch(ctx context.Context, c *Workers, pub wire.Publisher, l Load
 
 // burst publishes one at a time and waits until everybody has heard it.
 func (c *coordinator) burst(ctx context.Context, p *report.Phase) error {
-	median := client.NewHistogram()
-	var all *Delivery
-	for range c.cfg.Bursts {
-		d, err := c.workers.deliver(ctx, c.pub, Load{Inflight: 1, count: c.workers.load.Channels, Payload: c.cfg.Payload}, nil)
-		if err != nil {
-			return err
-		}
-		median.Record(d.tally.Delivery.At(50) * 1000)
-		if all == nil {
-			all = d
-		} else {
-			all.merge(d)
-		}
+	d, err := c.workers.deliver(ctx, c.pub, Load{Inflight: 1, count: c.cfg.Bursts * c.workers.load.Channels, Payload: c.cfg.Payload}, nil)
+	if err != nil {
+		return err
 	}
-	all.keep(p)
-	c.result.Burst = &report.Burst{Delivered: all.Delivered, Median: report.Summarize(median)}
+	d.keep(p)
+	c.result.Burst = d.Delivered
 	return nil
-}
-
-// merge adds another delivery of the same phase.
-func (d *Delivery) merge(o *Delivery) {
-	d.tally.Merge(o.tally)
-	d.first.Merge(o.first)
-	d.last.Merge(o.last)
-	d.late.Merge(o.late)
-	d.Publications += o.Publications
-	d.Seconds += o.Seconds
-	d.Expected += o.Expected
-	d.Received += o.Received
-	d.Lost += o.Lost
-	d.Duplicated += o.Duplicated
-	d.Reordered += o.Reordered
-	d.Misdelivered += o.Misdelivered
-	d.Foreign += o.Foreign
-	d.GapsTold += o.GapsTold
-	d.ErrorsTold += o.ErrorsTold
-	d.Closed, d.ClosedWhy = o.Closed, o.ClosedWhy
-	d.PerSecond = float64(d.Received) / d.Seconds
-	d.Delivery, d.OnTime = report.Summarize(d.tally.Delivery), report.Summarize(d.tally.OnTime)
-	d.First, d.Last, d.LastOnTime = report.Summarize(d.first), report.Summarize(d.last), report.Summarize(d.late)
 }

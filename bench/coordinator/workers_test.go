@@ -373,6 +373,9 @@ func TestUnsignaledLossIsCaught(t *testing.T) {
 	}
 }
 
+// testPatience is how long tests wait for what will never come.
+const testPatience = 500 * time.Millisecond
+
 // workersFor is the clients of a double, not connected yet.
 func workersFor(t *testing.T, d *benchtest.Double, connections, channels, threads int) *Workers {
 	t.Helper()
@@ -391,7 +394,7 @@ func workersFor(t *testing.T, d *benchtest.Double, connections, channels, thread
 			t.Error(err)
 		}
 	})
-	c.patience = 300 * time.Millisecond
+	c.patience = testPatience
 	return c
 }
 
@@ -399,10 +402,12 @@ func workersFor(t *testing.T, d *benchtest.Double, connections, channels, thread
 func connect(t *testing.T, d *benchtest.Double, connections, channels, threads int) *Workers {
 	t.Helper()
 	c := workersFor(t, d, connections, channels, threads)
+	c.patience = patience // connecting must work, however busy the machine is
 	tally, took, err := c.Ramp(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.patience = testPatience
 	if r := rampOf(c, tally, took); r.Connections != connections || r.Latency.Count != int64(connections) {
 		t.Fatalf("ramp: %+v, want %d connections", r, connections)
 	}

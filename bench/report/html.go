@@ -129,7 +129,7 @@ func (r *Result) tiles() []tile {
 			tile{"last subscriber", r.percentile("", d.Last.P50), "median; worst " + r.percentile("", d.Last.Max)},
 			tile{"deliveries/s", Thousands(int64(d.PerSecond)), Thousands(d.Publications) + " publications"})
 	}
-	if s := r.Server; s != nil && s.RSSAfter > 0 {
+	if s := r.settled(); s != nil {
 		tiles = append(tiles, tile{"RSS a connection", fmt.Sprintf("%.0f B", s.PerConnection), fmt.Sprintf("kernel %.1f KiB, both ends", s.SlabEach/1024)})
 	}
 	if c := r.Cost; c != nil {

@@ -20,7 +20,7 @@ func sampleRun(name string, slower float64) *Result {
 		h.Record(int64(slower * float64(i+1) * 10_000)) // 10 us to 100 ms
 	}
 	d := &Delivered{
-		Publications: 10, Seconds: 10, Expected: 10_000, Received: 10_000, PerSecond: 1000,
+		Publications: 10, Seconds: 10, Expected: 10_000, Counts: client.Counts{Received: 10_000}, PerSecond: 1000,
 		Delivery: Summarize(h), First: Summarize(h), Last: Summarize(h), OnTime: Summarize(h), LastOnTime: Summarize(h), PublisherLag: Latency{P99: 100},
 	}
 	r := &Result{

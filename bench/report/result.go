@@ -32,7 +32,7 @@ type Result struct {
 	Ramp      Ramp       `json:"ramp"`
 	Server    *Server    `json:"server,omitempty"` // only when its process is on this machine
 	Steady    *Delivered `json:"steady,omitempty"`
-	Burst     *Burst     `json:"burst,omitempty"`
+	Burst     *Delivered `json:"burst,omitempty"`
 	Churn     *Churn     `json:"churn,omitempty"`
 	Storm     *Storm     `json:"storm,omitempty"`
 	Slow      *Slow      `json:"slow,omitempty"`
@@ -111,19 +111,12 @@ type Server struct {
 
 // Delivered is what one phase of publishing brought.
 type Delivered struct {
+	client.Counts // Received is each delivery once
+
 	Publications int     `json:"publications"`
 	Seconds      float64 `json:"seconds"` // first intended time to last delivery
 	Expected     uint64  `json:"expected"`
-	Received     uint64  `json:"received"` // each delivery once
-	Lost         uint64  `json:"lost"`
-	Duplicated   uint64  `json:"duplicated"`
-	Reordered    uint64  `json:"reordered"`
-	Misdelivered uint64  `json:"misdelivered"`
-	Foreign      uint64  `json:"foreign"`
-	GapsTold     uint64  `json:"gapsTold"`
-	ErrorsTold   uint64  `json:"errorsTold"`
-	Missed       uint64  `json:"missedAway"` // published while the client was not subscribed
-	Closed       int     `json:"closed"`     // connections that ended before the phase did
+	Closed       int     `json:"closed"` // connections that ended before the phase did
 	ClosedWhy    string  `json:"closedWhy,omitempty"`
 
 	PerSecond     float64 `json:"deliveriesPerSecond"`

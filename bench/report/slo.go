@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carillon-ws/carillon/bench/host"
 )
 
 // metric is something that can be demanded of a run, and compared between runs.
@@ -34,44 +36,38 @@ var metrics = map[string]metric{
 	"deliveries_per_s": {Count, false, ofDelivery(func(d *Delivered) int64 { return int64(d.PerSecond) })},
 	"connect_p99":      {Time, true, func(r *Result) (float64, bool) { return float64(r.Ramp.Latency.P99), true }},
 	"ramp":             {Time, false, func(r *Result) (float64, bool) { return r.Ramp.Seconds * 1e6, true }},
-	"rss_per_conn": {Bytes, false, func(r *Result) (float64, bool) {
-		if r.Server == nil {
-			return 0, false
-		}
-		return r.Server.PerConnection, r.Server.RSSAfter > 0
-	}},
-	"cpu_per_delivery": {Time, false, func(r *Result) (float64, bool) {
-		if r.Cost == nil {
-			return 0, false
-		}
-		return r.Cost.Each, true
-	}},
-	"storm99": {Time, false, func(r *Result) (float64, bool) {
-		if r.Storm == nil {
-			return 0, false
-		}
-		return r.Storm.Seconds99 * 1e6, true
-	}},
-	"healed": {Time, false, func(r *Result) (float64, bool) {
-		longest, found := 0.0, false
-		for _, o := range []*Outage{r.Redis, r.Gateway} {
-			if o != nil {
-				longest, found = max(longest, o.Healed*1e6), true
-			}
+	"rss_per_conn":     {Bytes, false, of((*Result).settled, func(s *Server) float64 { return s.PerConnection })},
+	"cpu_per_delivery": {Time, false, of(func(r *Result) *host.Cost { return r.Cost }, func(c *host.Cost) float64 { return c.Each })},
+	"storm99":          {Time, false, of(func(r *Result) *Storm { return r.Storm }, func(s *Storm) float64 { return s.Seconds99 * 1e6 })},
+	"healed": {Time, false, func(r *Result) (longest float64, found bool) {
+		for _, o := range r.outages() {
+			longest, found = max(longest, o.Healed*1e6), true
 		}
 		return longest, found
 	}},
 }
 
+// settled is the server after settle has looked at it.
+func (r *Result) settled() *Server {
+	if r.Server == nil || r.Server.RSSAfter == 0 {
+		return nil
+	}
+	return r.Server
+}
+
+// of takes a number from a part of the result that may not be there.
+func of[P any](part func(*Result) *P, f func(*P) float64) func(*Result) (float64, bool) {
+	return func(r *Result) (float64, bool) {
+		if p := part(r); p != nil {
+			return f(p), true
+		}
+		return 0, false
+	}
+}
+
 // ofDelivery takes a number from the phase that latencies are told of.
 func ofDelivery(f func(*Delivered) int64) func(*Result) (float64, bool) {
-	return func(r *Result) (float64, bool) {
-		d := r.main()
-		if d == nil {
-			return 0, false
-		}
-		return float64(f(d)), true
-	}
+	return of((*Result).main, func(d *Delivered) float64 { return float64(f(d)) })
 }
 
 func sumOf(f func(*Delivered) uint64) func(*Result) (float64, bool) {
