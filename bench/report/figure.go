@@ -180,7 +180,7 @@ func (f *Figure) spread() string {
 // bound writes hold or aim with its direction.
 func (f *Figure) bound(v float64) string {
 	switch {
-	case f.Op == "" || (v == 0 && f.Op != "="):
+	case f.Op == "":
 		return ""
 	case f.OnRatio:
 		return fmt.Sprintf("%s %g", f.Op, v)
@@ -197,11 +197,15 @@ func (f *Figure) cells() []string {
 	if f.BaseValue.N > 0 {
 		base = f.Unit.text(f.BaseValue.Median)
 	}
+	aim := ""
+	if f.Aim != 0 {
+		aim = f.bound(f.Aim)
+	}
 	found := f.Found()
 	if found == f.Note {
 		found = ""
 	}
-	return []string{strings.ToUpper(string(f.Status)), f.What, f.Of, found, f.Against, base, ratio, f.spread(), f.bound(f.Hold), f.bound(f.Aim), f.Note}
+	return []string{strings.ToUpper(string(f.Status)), f.What, f.Of, found, f.Against, base, ratio, f.spread(), f.bound(f.Hold), aim, f.Note}
 }
 
 // figureTable is the figures as rows of cells, the head first; columns in which nothing stands are left out.
