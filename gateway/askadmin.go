@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // adminFlag is where a running gateway is asked. Like the gateway's own flag it may come from the environment, which
 // both have in a container.
 func adminFlag(fs *flag.FlagSet, usage string) *string {
-	value := os.Getenv(envName("admin"))
+	value := os.Getenv(settings.EnvName("admin"))
 	if value == "" {
 		value = "127.0.0.1:9090"
 	}
@@ -32,14 +34,14 @@ type adminAnswer struct {
 func askAdmin(ctx context.Context, admin, token, method, path, body string) (adminAnswer, error) {
 	host, port, err := net.SplitHostPort(admin)
 	if err != nil {
-		return adminAnswer{}, usagef("-admin %q is not host:port", admin)
+		return adminAnswer{}, settings.Usagef("-admin %q is not host:port", admin)
 	}
 	if host == "" {
 		host = "127.0.0.1"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, strings.NewReader(body))
 	if err != nil {
-		return adminAnswer{}, usagef("-admin: %w", err)
+		return adminAnswer{}, settings.Usagef("-admin: %w", err)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)

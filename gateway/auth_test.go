@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/coder/websocket"
 )
 
@@ -72,8 +74,8 @@ func TestTokenToKick(t *testing.T) {
 // A key of tokens is as good as -insecure: the gateway may then listen beyond loopback.
 func TestBeyondLoopbackWithTokens(t *testing.T) {
 	t.Parallel()
-	cfg, err := parseFlags("serve", []string{"-addr", "0.0.0.0:8080", "-redis", "redis://127.0.0.1", "-jwt-secret", "k"}, io.Discard)
-	if err != nil || !cfg.authenticates() {
+	cfg, err := settings.Parse("serve", []string{"-addr", "0.0.0.0:8080", "-redis", "redis://127.0.0.1", "-jwt-secret", "k"}, io.Discard)
+	if err != nil || !cfg.Authenticates() {
 		t.Errorf("parseFlags = %v", err)
 	}
 }

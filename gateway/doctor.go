@@ -10,6 +10,8 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
@@ -20,10 +22,10 @@ var errHost = errors.New("doctor: this host does not hold that many connections"
 // examine is `gateway doctor`: whether this host, and a Redis, can hold a number of connections.
 func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("doctor")
-	cfg := &config{}
+	cfg := &settings.Settings{}
 	connections := 0
-	number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
-	serve := newFlagSet(cfg)
+	settings.Number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
+	serve := settings.NewFlagSet(cfg)
 	for _, name := range []string{"addr", "admin", "loops", "redis", "send-buffer", "memory-limit"} {
 		fs.Var(serve.Lookup(name).Value, name, "as given to the gateway")
 	}
@@ -34,14 +36,14 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	switch {
 	case fs.NArg() > 0:
-		return usagef("doctor: unexpected argument %q", fs.Arg(0))
+		return settings.Usagef("doctor: unexpected argument %q", fs.Arg(0))
 	case connections < 1 || connections > maxConnections:
-		return usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
+		return settings.Usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
 	}
-	cfg.server.MaxConnections = connections
+	cfg.Server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy
-	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, cfg.redis)...)
+	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, cfg.Redis)...)
 	report := doctor.NewReport(p, results)
 	write := report.WriteText
 	if *asJSON {
@@ -60,23 +62,23 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 const maxConnections = 100_000_000
 
 // host is this one, with the memory limit that the flags would set.
-func host(cfg *config) doctor.Host {
+func host(cfg *settings.Settings) doctor.Host {
 	h := doctor.ThisHost()
-	if os.Getenv("GOMEMLIMIT") == "" && cfg.memoryLimit > 0 {
-		h.MemoryLimit = int64(cfg.memoryLimit)
+	if os.Getenv("GOMEMLIMIT") == "" && cfg.MemoryLimit > 0 {
+		h.MemoryLimit = int64(cfg.MemoryLimit)
 	}
 	return h
 }
 
 // plan is what the flags ask of the host.
-func plan(cfg *config) doctor.Plan {
+func plan(cfg *settings.Settings) doctor.Plan {
 	p := doctor.Plan{
-		Connections: cfg.server.MaxConnections,
-		Files:       server.FilesFor(cfg.server.MaxConnections, cfg.server.Loops, cfg.otherFiles()),
-		Loops:       cfg.server.Loops,
-		SendBuffer:  cfg.server.SendBuffer,
+		Connections: cfg.Server.MaxConnections,
+		Files:       server.FilesFor(cfg.Server.MaxConnections, cfg.Server.Loops, otherFiles(cfg)),
+		Loops:       cfg.Server.Loops,
+		SendBuffer:  cfg.Server.SendBuffer,
 	}
-	for _, addr := range []string{cfg.addr, cfg.admin} {
+	for _, addr := range []string{cfg.Addr, cfg.Admin} {
 		_, text, _ := net.SplitHostPort(addr)
 		if port, err := strconv.Atoi(text); err == nil && port > 0 {
 			p.Ports = append(p.Ports, port)
@@ -86,8 +88,8 @@ func plan(cfg *config) doctor.Plan {
 }
 
 // warnOfHost says at start-up what the host lacks for the connections that the flags ask for.
-func warnOfHost(cfg *config, log *slog.Logger) {
-	if cfg.server.MaxConnections == 0 {
+func warnOfHost(cfg *settings.Settings, log *slog.Logger) {
+	if cfg.Server.MaxConnections == 0 {
 		return // as many as fit is what was asked for
 	}
 	lacks := 0
@@ -98,6 +100,6 @@ func warnOfHost(cfg *config, log *slog.Logger) {
 		}
 	}
 	if lacks > 0 {
-		log.Warn("gateway doctor tells all of it", "command", fmt.Sprintf("gateway doctor -connections %d", cfg.server.MaxConnections), "lacks", lacks)
+		log.Warn("gateway doctor tells all of it", "command", fmt.Sprintf("gateway doctor -connections %d", cfg.Server.MaxConnections), "lacks", lacks)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
@@ -58,7 +60,7 @@ func TestDoctorJSON(t *testing.T) {
 // TestFilesFor: what the doctor asks of the kernel, 1,024 more than the connections, covers what the gateway asks.
 func TestFilesFor(t *testing.T) {
 	t.Parallel()
-	others := (&config{}).otherFiles() // the embedded Redis included
+	others := otherFiles(&settings.Settings{}) // the embedded Redis included
 	for _, connections := range []int{1, 100, 3000, 4096, 1_000_000} {
 		for _, loops := range []int{1, 2, 64} {
 			need := server.FilesFor(connections, loops, others)

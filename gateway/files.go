@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/admin"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 const (
@@ -17,12 +18,12 @@ const (
 )
 
 // otherFiles is how many descriptors the process needs at most, beside its server's. Each part keeps to its own bound.
-func (cfg *config) otherFiles() int {
+func otherFiles(cfg *settings.Settings) int {
 	n := processFiles + spareFiles + admin.MaxFiles + redis.MaxFiles
-	if cfg.redis == "" {
+	if cfg.Redis == "" {
 		n += redis.MaxEmbeddedFiles
 	}
-	if cfg.authenticates() {
+	if cfg.Authenticates() {
 		n += keySetFiles
 	}
 	return n

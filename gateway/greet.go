@@ -6,12 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // sayHow logs every setting that is not the default, in one line.
 func (g *gateway) sayHow() {
-	g.log.LogAttrs(context.Background(), slog.LevelInfo, "settings", g.cfg.changed(os.Environ())...)
-	if wrong := misspelt(os.Environ()); len(wrong) > 0 {
+	g.log.LogAttrs(context.Background(), slog.LevelInfo, "settings", g.cfg.Changed(os.Environ())...)
+	if wrong := settings.Misspelt(os.Environ()); len(wrong) > 0 {
 		g.log.Warn("unknown variables have no effect", "variables", strings.Join(wrong, ", "))
 	}
 }
@@ -22,7 +24,7 @@ func (g *gateway) greet() {
 	switch {
 	case g.verifier != nil:
 		auth = "a token for each client (gateway token -h makes one to try)"
-	case g.cfg.insecure:
+	case g.cfg.Insecure:
 		auth = "none (-insecure): anyone who reaches the port hears any channel"
 	}
 	if !g.log.text {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // healthTimeout bounds `gateway healthcheck`; Docker waits 30 s by default.
@@ -22,7 +24,7 @@ func healthcheck(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if fs.NArg() > 0 {
-		return usagef("healthcheck: unexpected argument %q", fs.Arg(0))
+		return settings.Usagef("healthcheck: unexpected argument %q", fs.Arg(0))
 	}
 	path := "/livez"
 	if *ready {

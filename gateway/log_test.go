@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // A reader that stops must not stop whoever logs; once it reads again it is told what it did not get.
@@ -40,7 +42,7 @@ func TestStandardErrorThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	defer r.Close() //nolint:errcheck // a pipe's does not fail
-	cfg, err := parseFlags("serve", []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-drain", "0"}, io.Discard)
+	cfg, err := settings.Parse("serve", []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-drain", "0"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

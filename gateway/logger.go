@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -20,13 +22,13 @@ type logger struct {
 }
 
 // newLogger logs to w as the flags say.
-func newLogger(cfg *config, w io.Writer) (*logger, error) {
+func newLogger(cfg *settings.Settings, w io.Writer) (*logger, error) {
 	level := new(slog.LevelVar)
-	if err := level.UnmarshalText([]byte(cfg.logLevel)); err != nil {
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return nil, err
 	}
 	// The demo is for people, wherever its words go.
-	asText := cfg.logFormat == "text" || cfg.logFormat == "auto" && (cfg.demo || isTerminal(w))
+	asText := cfg.LogFormat == "text" || cfg.LogFormat == "auto" && (cfg.Demo || isTerminal(w))
 	handler := newHandler(asText)
 	lines := newLogWriter(w, noticeOf(handler))
 	return &logger{slog.New(handler(lines, level)), lines, level, asText}, nil

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
@@ -21,7 +23,10 @@ func TestLogForMachines(t *testing.T) {
 		t.Errorf("the log does not say what was set:\n%s", log)
 	}
 	var out bytes.Buffer
-	cfg := read(t, nil, nil)
+	cfg, err := settings.Read("serve", nil, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
 	log, err := newLogger(cfg, &out) // auto, and a buffer is no terminal
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // Exit statuses.
@@ -48,15 +50,10 @@ func untilSignal() context.Context {
 	return ctx
 }
 
-// usageError marks errors that are the caller's: one sentence, exit status 2.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // run is the whole program, so that tests can be its caller. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := command(ctx, args, stdout, stderr)
-	var usage usageError
+	var usage settings.UsageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -76,11 +73,11 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	switch name {
 	case "serve", "demo":
-		cfg, err := parseFlags(name, args, stdout)
+		cfg, err := settings.Parse(name, args, stdout)
 		if err != nil {
 			return err
 		}
-		cfg.demo = name == "demo"
+		cfg.Demo = name == "demo"
 		return serve(ctx, cfg, stderr)
 	case "publish":
 		return publish(ctx, args, stdout)
@@ -92,14 +89,14 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return healthcheck(ctx, args, stdout)
 	case "version":
 		if len(args) > 0 {
-			return usagef("version takes no arguments")
+			return settings.Usagef("version takes no arguments")
 		}
 		fmt.Fprintln(stdout, versionLine())
 		return nil
 	case "help":
-		_, err := parseFlags("serve", []string{"-h"}, stdout)
+		_, err := settings.Parse("serve", []string{"-h"}, stdout)
 		return err
 	default:
-		return usagef("unknown command %q: there are serve, demo, publish, token, doctor, healthcheck and version", name)
+		return settings.Usagef("unknown command %q: there are serve, demo, publish, token, doctor, healthcheck and version", name)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
@@ -473,12 +476,11 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if status := run(t.Context(), []string{"-h"}, &stdout, io.Discard); status != exitOK {
 		t.Fatalf("run(-h) = %d", status)
 	}
-	registered := flagNames(newFlagSet(&config{}))
-	for _, name := range registered {
-		if !strings.Contains(stdout.String(), "  -"+name+" ") {
-			t.Errorf("help does not list -%s", name)
+	settings.NewFlagSet(&settings.Settings{}).VisitAll(func(f *flag.Flag) {
+		if !strings.Contains(stdout.String(), "  -"+f.Name+" ") {
+			t.Errorf("help does not list -%s", f.Name)
 		}
-	}
+	})
 }
 
 func TestVersion(t *testing.T) {

@@ -36,7 +36,7 @@ type notifier struct {
 // newNotifier returns nil if no service manager listens.
 func newNotifier(g *gateway) *notifier {
 	n := &notifier{
-		ready: g.server.Ready(), stats: g.server.Stats, live: g.server.Live, drain: g.cfg.server.DrainDelay + g.cfg.server.Drain,
+		ready: g.server.Ready(), stats: g.server.Stats, live: g.server.Live, drain: g.cfg.Server.DrainDelay + g.cfg.Server.Drain,
 		redis: func() (bool, string) { return g.redis.Stats().Up, g.redis.String() },
 	}
 	n.send = func(state string) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -35,12 +37,12 @@ func submatch(t *testing.T, text, pattern string) string {
 func TestServiceFits(t *testing.T) {
 	t.Parallel()
 	unit := script(t, "carillon.service")
-	cfg, err := parseFlags("serve", nil, os.Stderr)
+	cfg, err := settings.Parse("serve", nil, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStopSec=(\S+)$`))
-	if longest := cfg.server.DrainDelay + cfg.server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
+	if longest := cfg.Server.DrainDelay + cfg.Server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
 		t.Errorf("TimeoutStopSec=%s (%v), and a drain takes %s", stop, err, longest)
 	}
 	start, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStartSec=(\S+)$`))
@@ -48,7 +50,7 @@ func TestServiceFits(t *testing.T) {
 		t.Errorf("TimeoutStartSec=%s (%v), and Redis is waited for %s", start, err, redisGrace)
 	}
 	files, err := strconv.Atoi(submatch(t, unit, `(?m)^LimitNOFILE=(\d+)$`))
-	if need := server.FilesFor(1_000_000, 64, cfg.otherFiles()); err != nil || files < need {
+	if need := server.FilesFor(1_000_000, 64, otherFiles(cfg)); err != nil || files < need {
 		t.Errorf("LimitNOFILE=%d (%v), a million connections need %d", files, err, need)
 	}
 	for _, line := range []string{"Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"} {
@@ -69,15 +71,15 @@ func TestComposeFits(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^      - (-\S+)`).FindAllStringSubmatch(compose, -1) {
 		args = append(args, m[1])
 	}
-	cfg, err := parseFlags("serve", args, os.Stderr)
+	cfg, err := settings.Parse("serve", args, os.Stderr)
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	if cfg.redis == "" || cfg.admin != "0.0.0.0:9090" {
+	if cfg.Redis == "" || cfg.Admin != "0.0.0.0:9090" {
 		t.Errorf("flags %q were not understood", args)
 	}
 	grace, err := time.ParseDuration(submatch(t, compose, `stop_grace_period: (\S+)`))
-	if longest := cfg.server.DrainDelay + cfg.server.Drain + server.StopPatience; err != nil || grace < longest {
+	if longest := cfg.Server.DrainDelay + cfg.Server.Drain + server.StopPatience; err != nil || grace < longest {
 		t.Errorf("stop_grace_period %s (%v), and a drain takes %s", grace, err, longest)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -22,17 +24,17 @@ const publishTimeout = 5 * time.Second
 func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("publish")
 	admin := adminFlag(fs, "admin listener of the gateway to publish through")
-	token := fs.String("admin-token", "", "its bearer token, else from "+envName("admin-token"))
+	token := fs.String("admin-token", "", "its bearer token, else from "+settings.EnvName("admin-token"))
 	redisURL := fs.String("redis", "", "publish to this Redis instead")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 2 {
-		return usagef("publish takes a channel and data, as in: gateway publish user:123 hello")
+		return settings.Usagef("publish takes a channel and data, as in: gateway publish user:123 hello")
 	}
 	channel, err := protocol.ParseChannel(fs.Arg(0))
 	if err != nil {
-		return usagef("publish: %w", err)
+		return settings.Usagef("publish: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -40,7 +42,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 		return publishRedis(ctx, *redisURL, channel, fs.Arg(1), stdout)
 	}
 	if *token == "" { // not the flag's default: the help would show it
-		*token = strings.TrimSpace(os.Getenv(envName("admin-token")))
+		*token = strings.TrimSpace(os.Getenv(settings.EnvName("admin-token")))
 	}
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
 }
@@ -48,7 +50,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 func publishRedis(ctx context.Context, redisURL, channel, data string, stdout io.Writer) error {
 	source, err := redis.NewSource(redis.Config{URL: redisURL, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		return usagef("-redis: %w", err)
+		return settings.Usagef("-redis: %w", err)
 	}
 	defer source.Close() //nolint:errcheck // the one command was answered, or its error is returned
 	receivers, err := source.Publish(ctx, protocol.RedisChannel(channel), data)

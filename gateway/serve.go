@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/carillon-ws/carillon/gateway/settings"
+
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/admin"
@@ -23,7 +25,7 @@ const demoChannel = "user:123"
 
 // gateway is the program, wired: server, feeder, Redis source and admin listener.
 type gateway struct {
-	cfg      *config
+	cfg      *settings.Settings
 	log      *logger
 	server   *server.Server
 	feeder   *fanout.Feeder
@@ -34,7 +36,7 @@ type gateway struct {
 }
 
 // serve runs the gateway until ctx ends.
-func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
+func serve(ctx context.Context, cfg *settings.Settings, stderr io.Writer) error {
 	log, err := newLogger(cfg, stderr)
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 	if g.verifier != nil {
 		parts.run(func(context.Context) error { return g.verifier.Run(drained) })
 	}
-	if cfg.demo {
+	if cfg.Demo {
 		parts.run(func(context.Context) error { return g.demo(drained) })
 	}
 	parts.run(func(ctx context.Context) error {
@@ -74,7 +76,7 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 		for _, lp := range g.server.Stats().Loops {
 			connections += lp.Connections
 		}
-		log.Info("stopping: clients are told to come back", "connections", connections, "after", cfg.server.DrainDelay, "over", cfg.server.Drain)
+		log.Info("stopping: clients are told to come back", "connections", connections, "after", cfg.Server.DrainDelay, "over", cfg.Server.Drain)
 		return nil
 	})
 	began := time.Now()
@@ -86,22 +88,22 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 }
 
 // tuneRuntime sets what Go's own environment variables have not set.
-func tuneRuntime(cfg *config, loops int) {
+func tuneRuntime(cfg *settings.Settings, loops int) {
 	// The feeder must find a processor while every loop is inside a system call: measured, twice the loops keeps
 	// its p99 at 2 ms where once gives 8.
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(2*loops, loops+2))
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(cfg.gcPercent)
+		debug.SetGCPercent(cfg.GCPercent)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && cfg.memoryLimit > 0 {
-		debug.SetMemoryLimit(int64(cfg.memoryLimit))
+	if os.Getenv("GOMEMLIMIT") == "" && cfg.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(cfg.MemoryLimit))
 	}
 }
 
 // wire makes the parts; what needs a port has it afterwards.
-func wire(cfg *config, log *logger) (*gateway, error) {
+func wire(cfg *settings.Settings, log *logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
 	if err := g.wire(); err != nil {
 		g.close()
@@ -112,7 +114,7 @@ func wire(cfg *config, log *logger) (*gateway, error) {
 
 func (g *gateway) wire() (err error) {
 	cfg, log := g.cfg, g.log
-	url := cfg.redis
+	url := cfg.Redis
 	if url == "" {
 		if g.embedded, err = redis.StartEmbedded(""); err != nil {
 			return err
@@ -120,34 +122,34 @@ func (g *gateway) wire() (err error) {
 		url = g.embedded.URL()
 	}
 	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
-		return usagef("-redis: %w", err)
+		return settings.Usagef("-redis: %w", err)
 	}
 	// The server is made with the admin listener's address, which the demo page's visitors are told.
-	host, port, _ := net.SplitHostPort(cfg.admin)
+	host, port, _ := net.SplitHostPort(cfg.Admin)
 	if port != "0" {
-		cfg.server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
+		cfg.Server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
 	}
-	if cfg.authenticates() {
-		cfg.identity.Log = log.Logger
-		if g.verifier, err = identity.New(cfg.identity); err != nil {
-			return usagef("%w", err)
+	if cfg.Authenticates() {
+		cfg.Identity.Log = log.Logger
+		if g.verifier, err = identity.New(cfg.Identity); err != nil {
+			return settings.Usagef("%w", err)
 		}
-		cfg.server.Verifier = g.verifier
+		cfg.Server.Verifier = g.verifier
 	}
-	cfg.server.Interest = fanout.NewInterest()
-	cfg.server.Log = log.Logger
-	cfg.server.OtherFiles = cfg.otherFiles()
-	if g.server, err = server.New(cfg.server); err != nil {
+	cfg.Server.Interest = fanout.NewInterest()
+	cfg.Server.Log = log.Logger
+	cfg.Server.OtherFiles = otherFiles(cfg)
+	if g.server, err = server.New(cfg.Server); err != nil {
 		return err
 	}
-	g.feeder = fanout.NewFeeder(cfg.server.Interest, g.server.Loops())
+	g.feeder = fanout.NewFeeder(cfg.Server.Interest, g.server.Loops())
 	var pauseRedis func(time.Duration) error
-	if cfg.demo && g.embedded != nil {
+	if cfg.Demo && g.embedded != nil {
 		pauseRedis = g.embedded.Pause
 	}
 	g.admin, err = admin.New(admin.Config{
-		Addr:  cfg.admin,
-		Token: cfg.adminToken,
+		Addr:  cfg.Admin,
+		Token: cfg.AdminToken,
 		Info: admin.Info{
 			Name: "carillon", Version: version(), PID: os.Getpid(), Addr: g.server.Addr(),
 			URL: "ws://" + g.server.Addr() + "/ws", Redis: g.redis.String(), RedisEmbedded: g.embedded != nil,

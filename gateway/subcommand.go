@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // newCommand returns the flag set of a command other than serve and demo, for [parseCommand].
@@ -15,7 +17,7 @@ func newCommand(name string) *flag.FlagSet {
 }
 
 // parseCommand reads a command's arguments. Asked for help it prints the synopsis and the flags, and returns
-// flag.ErrHelp; any other error is a usageError of one sentence.
+// flag.ErrHelp; any other error is a settings.UsageError of one sentence.
 func parseCommand(fs *flag.FlagSet, args []string, synopsis string, stdout io.Writer) error {
 	err := fs.Parse(args)
 	switch {
@@ -27,6 +29,6 @@ func parseCommand(fs *flag.FlagSet, args []string, synopsis string, stdout io.Wr
 		fs.PrintDefaults()
 		return err
 	default:
-		return usagef("%s: %v (%s)", fs.Name(), err, hint(err, fs, "gateway "+fs.Name()+" -h"))
+		return settings.Usagef("%s: %v (%s)", fs.Name(), err, settings.Hint(err, fs, "gateway "+fs.Name()+" -h"))
 	}
 }

@@ -119,7 +119,6 @@ func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
 	return true
 }
 
-//
 func (lp *loop) describe(c *conn) ConnectionInfo {
 	now := lp.now()
 	info := ConnectionInfo{

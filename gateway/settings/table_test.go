@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"flag"
@@ -25,7 +25,7 @@ var (
 // TestReadmeFlags keeps the front door true: the README's tables are made of the flag table.
 func TestReadmeFlags(t *testing.T) {
 	t.Parallel()
-	const path = "../README.md"
+	const path = "../../README.md"
 	readme, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestReadmeFlags(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s does not list the flags as they are: go test ./gateway -run ReadmeFlags -update", path)
+		t.Fatalf("%s does not list the flags as they are: go test ./gateway/settings -run ReadmeFlags -update", path)
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
@@ -47,8 +47,8 @@ func TestReadmeFlags(t *testing.T) {
 }
 
 func flagsTables() string {
-	cfg := &config{}
-	fs := newFlagSet(cfg)
+	cfg := &Settings{}
+	fs := NewFlagSet(cfg)
 	var out strings.Builder
 	for _, group := range flagTable(cfg) {
 		fmt.Fprintf(&out, "\n| %s | environment | default | what it trades |\n|---|---|---|---|\n", group.title)
@@ -59,9 +59,9 @@ func flagsTables() string {
 			}
 			variable := ""
 			if !row.once {
-				variable = "`" + envName(row.name) + "`"
+				variable = "`" + EnvName(row.name) + "`"
 			}
-			fmt.Fprintf(&out, "| `-%s` | %s | %s | %s |\n", row.name, variable, value, flagWord.ReplaceAllString(row.trades, "$1`$2`"))
+			fmt.Fprintf(&out, "| `-%s` | %s | %s | %s |\n", row.name, variable, value, flagWord.ReplaceAllString(row.usage, "$1`$2`"))
 		}
 	}
 	return out.String()

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"bytes"
@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-func read(t *testing.T, args, environ []string) *config {
+func read(t *testing.T, args, environ []string) *Settings {
 	t.Helper()
-	cfg, err := readSettings("serve", args, environ, io.Discard)
+	cfg, err := Read("serve", args, environ, io.Discard)
 	if err != nil {
-		t.Fatalf("readSettings(%q, %q) = %v", args, environ, err)
+		t.Fatalf("Read(%q, %q) = %v", args, environ, err)
 	}
 	return cfg
 }
@@ -27,14 +27,14 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 		"CARILLON_ALLOW_ORIGIN=https://a.example, https://B.example", "CARILLON_SLOW_CONSUMER=drop", "CARILLON_PRINT_CONFIG=true",
 	}
 	cfg := read(t, []string{"-max-channels", "8", "-allow-origin", "https://c.example"}, environ)
-	s := cfg.server
-	if s.MaxBacklog != 2<<20 || s.MaxChannels != 8 || s.Drain != 9*time.Second || !cfg.insecure || s.Loops != 0 || s.SlowConsumer != "drop" {
+	s := cfg.Server
+	if s.MaxBacklog != 2<<20 || s.MaxChannels != 8 || s.Drain != 9*time.Second || !cfg.Insecure || s.Loops != 0 || s.SlowConsumer != "drop" {
 		t.Errorf("settings %+v", s)
 	}
-	if !slices.Equal(cfg.origins, []string{"https://c.example"}) {
-		t.Errorf("origins %q: the flag's list must take the place of the environment's", cfg.origins)
+	if !slices.Equal(cfg.Origins, []string{"https://c.example"}) {
+		t.Errorf("origins %q: the flag's list must take the place of the environment's", cfg.Origins)
 	}
-	if got := read(t, nil, environ).origins; !slices.Equal(got, []string{"https://a.example", "https://b.example"}) {
+	if got := read(t, nil, environ).Origins; !slices.Equal(got, []string{"https://a.example", "https://b.example"}) {
 		t.Errorf("origins of the environment: %q", got)
 	}
 	for name, want := range map[string]string{"max-backlog": "CARILLON_MAX_BACKLOG", "max-channels": fromFlag, "loops": "", "print-config": ""} {
@@ -43,11 +43,11 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 		}
 	}
 	// A flag can undo what the environment set.
-	if cfg := read(t, []string{"-max-connections", "1_000_000"}, nil); cfg.server.MaxConnections != 1_000_000 {
-		t.Errorf("max-connections %d", cfg.server.MaxConnections)
+	if cfg := read(t, []string{"-max-connections", "1_000_000"}, nil); cfg.Server.MaxConnections != 1_000_000 {
+		t.Errorf("max-connections %d", cfg.Server.MaxConnections)
 	}
-	if cfg := read(t, []string{"-memory-limit", "0", "-insecure=false"}, []string{"CARILLON_MEMORY_LIMIT=1GiB", "CARILLON_INSECURE=1"}); cfg.memoryLimit != 0 || cfg.insecure {
-		t.Errorf("memory limit %d, insecure %v", cfg.memoryLimit, cfg.insecure)
+	if cfg := read(t, []string{"-memory-limit", "0", "-insecure=false"}, []string{"CARILLON_MEMORY_LIMIT=1GiB", "CARILLON_INSECURE=1"}); cfg.MemoryLimit != 0 || cfg.Insecure {
+		t.Errorf("memory limit %d, insecure %v", cfg.MemoryLimit, cfg.Insecure)
 	}
 }
 
@@ -75,12 +75,12 @@ func TestWrongVariables(t *testing.T) {
 		"CARILLON_ADMIN_TOKEN=\n":           "empty",
 		"CARILLON_TRUSTED_PROXY=10.0.0.1/8": "network",
 	} {
-		var usage usageError
-		if _, err := readSettings("serve", nil, []string{environ}, io.Discard); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+		var usage UsageError
+		if _, err := Read("serve", nil, []string{environ}, io.Discard); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want a usage error with %q", environ, err, want)
 		}
 	}
-	got := misspelt([]string{"CARILLON_MAX_CONECTIONS=5", "CARILLON_SERVICE_HOST=10.0.0.1", "CARILLON_PORT=tcp://10.0.0.1", "CARILLON_DRAIN=1s", "HOME=/"})
+	got := Misspelt([]string{"CARILLON_MAX_CONECTIONS=5", "CARILLON_SERVICE_HOST=10.0.0.1", "CARILLON_PORT=tcp://10.0.0.1", "CARILLON_DRAIN=1s", "HOME=/"})
 	if len(got) != 1 || !strings.Contains(got[0], "CARILLON_MAX_CONECTIONS (is CARILLON_MAX_CONNECTIONS meant?)") {
 		t.Errorf("misspelt = %q", got)
 	}
@@ -89,7 +89,7 @@ func TestWrongVariables(t *testing.T) {
 func TestPrintConfig(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	_, err := readSettings("serve",
+	_, err := Read("serve",
 		[]string{"-print-config", "-redis", "redis://user:hush@h:6379/1?x=hush", "-drain", "5s"},
 		[]string{"CARILLON_ADMIN_TOKEN=hush", "CARILLON_MAX_CHANNELS=7", "GOGC=42"}, &out)
 	if !errors.Is(err, flag.ErrHelp) {
@@ -108,22 +108,22 @@ func TestPrintConfig(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	if want := len(flagNames(newFlagSet(&config{}))) - 1; len(lines) != want {
+	if want := len(flagNames(NewFlagSet(&Settings{}))) - 1; len(lines) != want {
 		t.Errorf("%d settings printed, want all %d", len(lines), want)
 	}
 	if strings.Contains(out.String(), "hush") {
 		t.Errorf("a secret is printed:\n%s", &out)
 	}
-	var usage usageError
-	if _, err := readSettings("serve", []string{"-print-config", "-addr", "0.0.0.0:1"}, nil, &out); !errors.As(err, &usage) {
+	var usage UsageError
+	if _, err := Read("serve", []string{"-print-config", "-addr", "0.0.0.0:1"}, nil, &out); !errors.As(err, &usage) {
 		t.Errorf("with wrong settings: %v", err)
 	}
 }
 
 func TestLineEndIsNoPartOfTheAdminToken(t *testing.T) {
 	t.Parallel()
-	if cfg := read(t, nil, []string{"CARILLON_ADMIN_TOKEN=hush\n"}); cfg.adminToken != "hush" {
-		t.Errorf("token %q, which no header can carry", cfg.adminToken)
+	if cfg := read(t, nil, []string{"CARILLON_ADMIN_TOKEN=hush\n"}); cfg.AdminToken != "hush" {
+		t.Errorf("token %q, which no header can carry", cfg.AdminToken)
 	}
 }
 
@@ -131,14 +131,14 @@ func TestChangedSettings(t *testing.T) {
 	t.Parallel()
 	cfg := read(t, []string{"-drain", "5s", "-max-channels", "3", "-redis", "redis://:hush@h"}, []string{"CARILLON_ADMIN_TOKEN=hush"})
 	var got []string
-	for _, attr := range cfg.changed(nil) {
+	for _, attr := range cfg.Changed(nil) {
 		got = append(got, attr.String())
 	}
 	want := []string{"redis=redis://***@h", "max-channels=3", "admin-token=***"} // -drain 5s is the default
 	if !slices.Equal(got, want) {
 		t.Errorf("changed = %q, want %q", got, want)
 	}
-	if got := read(t, nil, nil).changed(nil); len(got) != 0 {
+	if got := read(t, nil, nil).Changed(nil); len(got) != 0 {
 		t.Errorf("by default: %v", got)
 	}
 }
@@ -192,7 +192,7 @@ func TestWhenTheHostMustBeLoopback(t *testing.T) {
 		{[]string{"-jwt-secret", "k"}, false},
 		{[]string{"-addr", "0.0.0.0:0", "-insecure", "-redis", "redis://h"}, false},
 	} {
-		if got := read(t, tc.args, nil).server.Upgrade.LoopbackHost; got != tc.want {
+		if got := read(t, tc.args, nil).Server.Upgrade.LoopbackHost; got != tc.want {
 			t.Errorf("%q: a host must be loopback: %t, want %t", tc.args, got, tc.want)
 		}
 	}
@@ -207,7 +207,7 @@ func TestPersonalChannels(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	t.Parallel()
-	names := flagNames(newFlagSet(&config{}))
+	names := flagNames(NewFlagSet(&Settings{}))
 	for given, want := range map[string]string{
 		"max-conections": "max-connections", "mx-message": "max-message", "adimn": "admin", "redsi": "redis", "loop": "loops",
 		"jwtsecret": "jwt-secret", "slow": "slow-consumer", "token": "admin-token", "frobnicate": "", "x": "", "nope": "",
@@ -222,14 +222,14 @@ func TestNearest(t *testing.T) {
 func TestFlagTable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
-	for _, group := range flagTable(&config{}) {
+	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
-			if seen[envName(row.name)] {
+			if seen[EnvName(row.name)] {
 				t.Errorf("-%s is there twice", row.name)
 			}
-			seen[envName(row.name)] = true
-			if row.trades == "" || strings.HasSuffix(row.trades, ".") || strings.Contains(row.trades, ". ") || strings.Contains(row.trades, "|") {
-				t.Errorf("-%s: %q is not one sentence", row.name, row.trades)
+			seen[EnvName(row.name)] = true
+			if row.usage == "" || strings.HasSuffix(row.usage, ".") || strings.Contains(row.usage, ". ") || strings.Contains(row.usage, "|") {
+				t.Errorf("-%s: %q is not one sentence", row.name, row.usage)
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -18,30 +18,31 @@ const (
 	fromFlag    = "flag"
 )
 
-func envName(flagName string) string {
+// EnvName is the variable of the environment that sets what a flag has not set: CARILLON_MAX_MESSAGE of max-message.
+func EnvName(flagName string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
-// parseFlags reads the arguments of serve and demo, and the environment. Errors are one sentence each.
-func parseFlags(command string, args []string, stdout io.Writer) (*config, error) {
-	return readSettings(command, args, os.Environ(), stdout)
+// Parse reads the arguments of serve and demo, and the environment. Errors are one sentence each.
+func Parse(command string, args []string, stdout io.Writer) (*Settings, error) {
+	return Read(command, args, os.Environ(), stdout)
 }
 
-// readSettings works the settings out: a flag wins over the environment, and that over the default. With -print-config
+// Read works the settings out: a flag wins over the environment, and that over the default. With -print-config
 // it prints them, right or wrong, and returns flag.ErrHelp if they are right.
-func readSettings(command string, args, environ []string, stdout io.Writer) (*config, error) {
-	cfg := &config{origin: map[string]string{}}
-	fs := newFlagSet(cfg)
+func Read(command string, args, environ []string, stdout io.Writer) (*Settings, error) {
+	cfg := &Settings{origin: map[string]string{}}
+	fs := NewFlagSet(cfg)
 	cfg.flags = fs
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			printHelp(stdout)
 			return nil, err
 		}
-		return nil, usagef("%v (%s)", err, hint(err, fs, "gateway -h"))
+		return nil, Usagef("%v (%s)", err, Hint(err, fs, "gateway -h"))
 	}
 	if fs.NArg() > 0 {
-		return nil, usagef("unexpected argument %q (flags come before it or not at all)", fs.Arg(0))
+		return nil, Usagef("unexpected argument %q (flags come before it or not at all)", fs.Arg(0))
 	}
 	fs.Visit(func(f *flag.Flag) { cfg.origin[f.Name] = fromFlag })
 	if err := cfg.takeEnvironment(fs, environ); err != nil {
@@ -59,10 +60,10 @@ func readSettings(command string, args, environ []string, stdout io.Writer) (*co
 
 // takeEnvironment sets what no flag has set. An empty variable counts as absent: that is how files of variables leave
 // something out.
-func (cfg *config) takeEnvironment(fs *flag.FlagSet, environ []string) error {
-	for _, group := range flagTable(&config{}) {
+func (cfg *Settings) takeEnvironment(fs *flag.FlagSet, environ []string) error {
+	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
-			name := envName(row.name)
+			name := EnvName(row.name)
 			value := lookup(environ, name)
 			if value == "" || row.once || cfg.origin[row.name] == fromFlag {
 				continue
@@ -71,7 +72,7 @@ func (cfg *config) takeEnvironment(fs *flag.FlagSet, environ []string) error {
 				if row.secret {
 					value = hidden
 				}
-				return usagef("%s: invalid value %q: %w", name, value, err)
+				return Usagef("%s: invalid value %q: %w", name, value, err)
 			}
 			cfg.origin[row.name] = name
 		}
@@ -89,13 +90,13 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// misspelt returns the variables that look like one of ours and are none, each with the one it may stand for. Not every
+// Misspelt returns the variables that look like one of ours and are none, each with the one it may stand for. Not every
 // stranger is a mistake: Kubernetes sets CARILLON_SERVICE_HOST and the like for a service of that name.
-func misspelt(environ []string) []string {
+func Misspelt(environ []string) []string {
 	var names, out []string
-	for _, group := range flagTable(&config{}) {
+	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
-			names = append(names, envName(row.name))
+			names = append(names, EnvName(row.name))
 		}
 	}
 	for _, entry := range environ {

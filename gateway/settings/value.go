@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -9,25 +9,27 @@ import (
 	"time"
 )
 
-// binding registers a flag that is kept in a variable.
-type binding func(fs *flag.FlagSet, name, usage string)
+// Binding registers a flag that is kept in a variable.
+type Binding func(fs *flag.FlagSet, name, usage string)
 
-func text(p *string, value string) binding {
+func text(p *string, value string) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.StringVar(p, name, value, usage) }
 }
 
-func yes(p *bool) binding {
+func yes(p *bool) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.BoolVar(p, name, false, usage) }
 }
 
-func number(p *int, value int) binding {
+// Number binds a whole number. value is the default.
+func Number(p *int, value int) Binding {
 	return func(fs *flag.FlagSet, name, usage string) {
 		*p = value
 		fs.Var(amount[int]{p, wholeNumber, "a whole number is needed"}, name, usage)
 	}
 }
 
-func span(p *time.Duration, value time.Duration) binding {
+// Duration binds a time. value is the default.
+func Duration(p *time.Duration, value time.Duration) Binding {
 	return func(fs *flag.FlagSet, name, usage string) {
 		*p = value
 		fs.Var(amount[time.Duration]{p, time.ParseDuration, "a time is a number and its unit, as in 500ms, 30s or 5m"}, name, usage)
@@ -35,7 +37,7 @@ func span(p *time.Duration, value time.Duration) binding {
 }
 
 // bytesize is a size of at least one byte.
-func bytesize(p *int, value int) binding {
+func bytesize(p *int, value int) Binding {
 	return func(fs *flag.FlagSet, name, usage string) {
 		*p = value
 		fs.Var(size{n: p}, name, usage)
@@ -43,12 +45,12 @@ func bytesize(p *int, value int) binding {
 }
 
 // bytesizeOrNone is a size that may be 0, and is.
-func bytesizeOrNone(p *int) binding {
+func bytesizeOrNone(p *int) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.Var(size{p, true}, name, usage) }
 }
 
 // oneOf is one of a few words; the first is the default.
-func oneOf[T ~string](p *T, words ...T) binding {
+func oneOf[T ~string](p *T, words ...T) Binding {
 	return func(fs *flag.FlagSet, name, usage string) {
 		*p = words[0]
 		fs.Var(word[T]{p, words}, name, usage)
@@ -56,7 +58,7 @@ func oneOf[T ~string](p *T, words ...T) binding {
 }
 
 // each is a flag that may be given several times, or once as a list with commas, which is how the environment gives it.
-func each[T any](p *[]T, parse func(string) (T, error)) binding {
+func each[T any](p *[]T, parse func(string) (T, error)) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.Var(list[T]{p, parse}, name, usage) }
 }
 

@@ -1,13 +1,13 @@
-package main
+package settings
 
 import (
 	"flag"
 	"strings"
 )
 
-// hint says what to do about an error of the flag package: for a flag that does not exist, which may be meant; else which
+// Hint says what to do about an error of the flag package: for a flag that does not exist, which may be meant; else which
 // command lists them.
-func hint(err error, fs *flag.FlagSet, help string) string {
+func Hint(err error, fs *flag.FlagSet, help string) string {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 		var names []string
 		fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"flag"
@@ -25,12 +25,12 @@ func printHelp(w io.Writer) {
   gateway healthcheck             ask a running gateway whether it is alive, for containers
   gateway version
 `)
-	cfg := &config{}
-	fs := newFlagSet(cfg)
+	cfg := &Settings{}
+	fs := NewFlagSet(cfg)
 	for _, g := range flagTable(cfg) {
 		fmt.Fprintf(w, "\n%s\n", g.title)
 		for _, row := range g.rows {
-			fmt.Fprintf(w, "  -%-19s %s", row.name, row.trades)
+			fmt.Fprintf(w, "  -%-19s %s", row.name, row.usage)
 			if d := row.shownDefault(fs); d != "" {
 				fmt.Fprintf(w, " (default %s)", d)
 			}
@@ -64,9 +64,9 @@ type setting struct {
 }
 
 // settings lists every setting but questions. environ may be nil: then Go's own variables are left out.
-func (cfg *config) settings(environ []string) []setting {
+func (cfg *Settings) settings(environ []string) []setting {
 	var out []setting
-	for _, group := range flagTable(&config{}) {
+	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
 			if row.once {
 				continue
@@ -113,7 +113,7 @@ func withoutSecrets(raw string) string {
 }
 
 // printSettings writes a line for each setting: its name, its value, and where that came from.
-func printSettings(w io.Writer, cfg *config, environ []string) {
+func printSettings(w io.Writer, cfg *Settings, environ []string) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range cfg.settings(environ) {
 		value := s.value
@@ -125,8 +125,8 @@ func printSettings(w io.Writer, cfg *config, environ []string) {
 	_ = table.Flush() // w is what it is
 }
 
-// changed is every setting that is not the default, for the log.
-func (cfg *config) changed(environ []string) []slog.Attr {
+// Changed is every setting that is not the default, for the log.
+func (cfg *Settings) Changed(environ []string) []slog.Attr {
 	var out []slog.Attr
 	for _, s := range cfg.settings(environ) {
 		if s.value != s.row.show(cfg.flags.Lookup(s.row.name).DefValue) {

@@ -1,0 +1,138 @@
+package settings
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/protocol/http1"
+)
+
+// check refuses what is contradictory.
+func (cfg *Settings) check(command string) error {
+	host, _, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return Usagef("-addr %q is not host:port", cfg.Addr)
+	}
+	loopback := http1.IsLoopbackHost(host)
+	switch {
+	case command == "demo" && !loopback:
+		return Usagef("demo listens on loopback only, not on %q", cfg.Addr)
+	case !loopback && !cfg.Insecure && !cfg.Authenticates():
+		return Usagef("-addr %s is reachable from other machines and nobody is asked for a token: give a key (-jwt-secret, -jwt-public-key or -jwt-jwks), add -insecure if that is meant, or listen on 127.0.0.1", cfg.Addr)
+	case !loopback && cfg.Redis == "":
+		return Usagef("-addr %s needs -redis: the embedded Redis is for trying out on loopback", cfg.Addr)
+	case command == "demo" && cfg.Redis != "":
+		return Usagef("demo brings its own Redis: use serve with -redis")
+	}
+	if _, _, err := net.SplitHostPort(cfg.Admin); err != nil {
+		return Usagef("-admin %q is not host:port", cfg.Admin)
+	}
+	if err := cfg.checkSecrets(); err != nil {
+		return err
+	}
+	if n := cfg.Server.Loops; n < 0 || n > fanout.MaxLoops {
+		return Usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
+	}
+	if cfg.GCPercent < 10 {
+		return Usagef("-gc-percent %d: at least 10, or the collector never rests", cfg.GCPercent)
+	}
+	if err := cfg.checkIdentity(); err != nil {
+		return err
+	}
+	if cfg.Server.ProxyProtocol && len(cfg.Server.TrustedProxies) == 0 {
+		return Usagef("-proxy-protocol needs -trusted-proxy: from whom the header is believed")
+	}
+	if err := cfg.checkNumbers(); err != nil {
+		return err
+	}
+	cfg.Server.Addr = cfg.Addr
+	cfg.Server.Upgrade = http1.Config{
+		AllowOrigins: cfg.Origins, Loopback: loopback, Deflate: cfg.Compress,
+		LoopbackHost: loopback && !cfg.Authenticates() && len(cfg.Server.TrustedProxies) == 0,
+	}
+	return nil
+}
+
+// checkSecrets refuses what would leave a door open that somebody means to close: -admin-token "$TOKEN", and the variable
+// is not set. Files that hold a token end with a line end, which is no part of it.
+func (cfg *Settings) checkSecrets() error {
+	for _, name := range []string{"jwt-secret", "jwt-public-key", "jwt-jwks", "admin-token"} {
+		if from := cfg.origin[name]; from != "" && strings.TrimSpace(cfg.flags.Lookup(name).Value.String()) == "" {
+			return Usagef("-%s is given (%s) and empty: leave it out if that is meant", name, from)
+		}
+	}
+	cfg.AdminToken = strings.TrimSpace(cfg.AdminToken)
+	return nil
+}
+
+// checkNumbers refuses numbers that would be taken for others, or that the server cannot keep to.
+func (cfg *Settings) checkNumbers() error {
+	s := &cfg.Server
+	for name, n := range map[string]int{
+		"max-connections": s.MaxConnections, "max-connections-per-address": s.MaxPerAddress, "max-accepts": s.MaxAccepts,
+		"max-message-rate": s.MessageRate,
+	} {
+		if n < 0 {
+			return Usagef("-%s %d is negative", name, n)
+		}
+	}
+	if s.MaxFragments < 1 {
+		return Usagef("-max-fragments %d: at least 1 is needed", s.MaxFragments)
+	}
+	if n := s.MaxChannels; n < 1 || n > server.MostChannels {
+		return Usagef("-max-channels %d: between 1 and %d are possible", n, server.MostChannels)
+	}
+	if n := s.MessageBurst; n < 0 || n > server.MostBurst {
+		return Usagef("-max-message-burst %d: between 1 and %d are possible, 0 chooses", n, server.MostBurst)
+	}
+	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "drain-delay": s.DrainDelay, "heartbeat": s.Heartbeat} {
+		if d < 0 {
+			return Usagef("-%s %s is negative", name, d)
+		}
+	}
+	for name, d := range map[string]time.Duration{
+		"handshake-timeout": s.HandshakeTimeout, "message-timeout": s.MessageTimeout, "max-backlog-age": s.MaxBacklogAge,
+	} {
+		if d <= 0 {
+			return Usagef("-%s %s: a time is needed, or one peer could hold its place for ever", name, d)
+		}
+	}
+	burst := s.MessageBurst
+	if burst == 0 {
+		burst = server.DefaultBurst(s.MessageRate, s.MaxChannels)
+	}
+	switch {
+	case s.MaxInboundTotal < server.LeastInboundTotal(s.MaxMessage):
+		return Usagef("-max-inbound-total %s: one message of -max-message %s needs twice as much", size{n: &s.MaxInboundTotal}, size{n: &s.MaxMessage})
+	case burst < s.MessageRate:
+		return Usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", burst, s.MessageRate)
+	case s.MessageRate > 0 && burst < s.MaxChannels:
+		return Usagef("-max-message-burst %d is less than -max-channels %d: a client that comes back subscribes to all its channels at once and would be refused", burst, s.MaxChannels)
+	case s.Heartbeat > 0 && s.Heartbeat < server.MinHeartbeat:
+		return Usagef("-heartbeat %s: at most one in %s is possible", s.Heartbeat, server.MinHeartbeat)
+	}
+	return nil
+}
+
+// checkedOrigin is an origin as browsers send it: in lower case, and without the port that goes with the scheme.
+func checkedOrigin(v string) (string, error) {
+	if v == "*" {
+		return v, nil
+	}
+	v = strings.ToLower(v)
+	scheme, host, ok := strings.Cut(v, "://")
+	if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ *") {
+		return "", errors.New("an origin is scheme://host[:port], without a path or a wildcard; * alone is any")
+	}
+	switch scheme {
+	case "https":
+		v = strings.TrimSuffix(v, ":443")
+	case "http":
+		v = strings.TrimSuffix(v, ":80")
+	}
+	return v, nil
+}
