@@ -11,7 +11,7 @@ import (
 
 // TestReaderAutobahn holds the reader to the published case list of the Autobahn test suite, by its numbers, for what
 // a reader alone decides. Each case is read whole and cut at every point, which is what the suite's chops are about,
-// so of cases that differ in those only there is one row. gateway/conformance plays all cases over a socket.
+// so of cases that differ in those only there is one row. gateway/acceptance/conformance plays all cases over a socket.
 func TestReaderAutobahn(t *testing.T) {
 	const hello = "Hello, world!"
 	const cosme = "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"

@@ -6,5 +6,5 @@
 // outcome, the strict one is wanted.
 //
 // The gateway is built with the tag conformance and run with -echo, which swaps the handler of messages and nothing
-// else. There are only tests here: go test ./gateway/conformance, with -full for all sizes and counts of the suite.
+// else. There are only tests here: go test ./gateway/acceptance/conformance, with -full for all sizes and counts of the suite.
 package conformance

@@ -1,4 +1,4 @@
-package observetest
+package prometheus
 
 import (
 	"encoding/json"
@@ -158,7 +158,7 @@ func get(address string, into any) error {
 
 func readScript(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../../scripts", name))
+	text, err := os.ReadFile(filepath.Join("../../../scripts", name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,6 @@
 // times a second and subscribes once a second: each of its answers must come within a second, a fresh client must be
 // served afterwards, and the gateway's memory must stay within a bound.
 //
-// There are only tests here: go test ./gateway/abuse at a scale that takes seconds, make abuse (-full) at that of the
+// There are only tests here: go test ./gateway/acceptance/abuse at a scale that takes seconds, make abuse (-full) at that of the
 // list.
 package abuse

@@ -1,4 +1,4 @@
-package proxytest
+package proxies
 
 import (
 	"encoding/json"
@@ -139,7 +139,7 @@ func (g *gatewayProcess) connections(t *testing.T) int {
 // what is tested is what is shipped.
 func configuration(t *testing.T, name string, replace map[string]string) string {
 	t.Helper()
-	raw, err := os.ReadFile("../../scripts/" + name)
+	raw, err := os.ReadFile("../../../scripts/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package observetest
+package prometheus
 
 import (
 	"encoding/json"
@@ -27,7 +27,7 @@ func TestObserve(t *testing.T) {
 	}
 	logging.Disable() // that Redis goes is part of the story
 	server := redistest.Start(t)
-	gateway := gatewaytest.StartCommand(t, "bash", "-c", fmt.Sprintf(`ulimit -n %d && exec ../../bin/gateway "$@"`, files), "gateway",
+	gateway := gatewaytest.StartCommand(t, "bash", "-c", fmt.Sprintf(`ulimit -n %d && exec ../../../bin/gateway "$@"`, files), "gateway",
 		"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-redis", server.URL(), "-loops", "2", "-max-backlog", "64KiB", "-send-buffer", "16KiB")
 	addr, admin := gateway.Addr, strings.TrimPrefix(gateway.Admin, "http://")
 
