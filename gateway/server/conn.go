@@ -33,21 +33,21 @@ type conn struct {
 	key  uint64 // distinguishes it from every other connection of the process; the clientId is made of it
 
 	// Owned by the loop.
-	ext       *connExt           // what few connections need; nil for an idle one
-	who       *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
-	address   *address           // that it counts for; nil without a limit and without trusted proxies
-	subs      fanout.Subscriptions
-	count     uint16 // channels subscribed to
-	spent     uint16 // of its burst of messages, at the second seen
-	state     connState
-	flags     connFlags
-	tongue    uint8  // open: its dialect, as dialects counts them
-	heartbeat uint8  // which message heartbeat was the last, modulo 256
-	seen      uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
-	since     uint32 // second of the accept
-	next      uint32 // timing wheel: the list of its slot, by record; 0 is none
-	prev      uint32
-	due       uint32 // second at which the wheel looks at it; 0: it is not on the wheel
+	ext           *connExt           // what few connections need; nil for an idle one
+	who           *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
+	address       *address           // that it counts for; nil without a limit and without trusted proxies
+	subs          fanout.Subscriptions
+	count         uint16 // channels subscribed to
+	spent         uint16 // of its burst of messages, at the second seen
+	state         connState
+	flags         connFlags
+	dialectNumber uint8  // open: its dialect, as dialects counts them
+	heartbeat     uint8  // which message heartbeat was the last, modulo 256
+	seen          uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
+	since         uint32 // second of the accept
+	next          uint32 // timing wheel: the list of its slot, by record; 0 is none
+	prev          uint32
+	due           uint32 // second at which the wheel looks at it; 0: it is not on the wheel
 }
 
 type connFlags uint8

@@ -21,7 +21,7 @@ const (
 )
 
 // dialect is how the connection is spoken to.
-func (c *conn) dialect() protocol.Dialect { return dialects[c.tongue] }
+func (c *conn) dialect() protocol.Dialect { return dialects[c.dialectNumber] }
 
 // limits bound what a connection of one dialect may send.
 type limits = websocket.Limits
@@ -41,13 +41,16 @@ func newLimits(cfg *Config) []limits {
 
 // startDialect gives a connection the dialect that its request asks for.
 func (lp *loop) startDialect(c *conn, req *http1.Request) {
-	c.tongue = lp.cfg.dialect(req)
-	form := c.dialect().Form()
-	if form == protocol.Plain {
-		return
+	c.dialectNumber = lp.cfg.dialect(req)
+	lp.startForm(c)
+}
+
+// startForm notes in which form publications go to the connection.
+func (lp *loop) startForm(c *conn) {
+	if form := c.dialect().Form(); form != protocol.Plain {
+		lp.takes[form].set(c.slot)
+		lp.n.compressing.Add(1)
 	}
-	lp.takes[form].set(c.slot)
-	lp.n.compressing.Add(1)
 }
 
 // stopForm forgets in which form publications go to the connection: none do any more.

@@ -168,6 +168,15 @@ func (lp *loop) forget(c *conn) {
 	if c.state == stateOpen { // the client left without a close frame
 		lp.n.closed.add("peer_gone", 1)
 		lp.event(c, "closed", "peer_gone")
+	}
+	lp.release(c)
+	lp.publishGauges()
+}
+
+// release takes a connection out of the loop and gives its record back. Its socket stays as it is.
+func (lp *loop) release(c *conn) {
+	lp.owner.mustOwn()
+	if c.state == stateOpen {
 		lp.leave(c)
 	}
 	if c.ext != nil && !c.ext.backlog.empty() {
@@ -178,7 +187,6 @@ func (lp *loop) forget(c *conn) {
 	lp.conns.put(c)
 	lp.n.sockets.Add(-1)
 	lp.srv.sockets.Add(-1)
-	lp.publishGauges()
 }
 
 // uncount takes a connection out of what all loops count together.

@@ -145,7 +145,7 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
 	var reader websocket.Reader
-	limits := &lp.limits[c.tongue]
+	limits := &lp.limits[c.dialectNumber]
 	wasMid := false
 	if c.ext != nil {
 		reader = c.ext.reader

@@ -59,18 +59,24 @@ func (lp *loop) keep(c *conn, f *protocol.Frame, off int) { lp.keepShared(c, &he
 func (lp *loop) keepShared(c *conn, h *held, off int) {
 	b := &c.extension().backlog
 	if b.empty() {
-		b.moved = lp.now()
-		lp.backlogs.set(c.slot)
-		lp.ages.add(c)
-		lp.n.backlogged.Add(1)
-		lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
-		lp.watch(c)
+		lp.startBacklog(c)
 	}
 	lp.account(b.push(h, off))
 	if len(b.frames) == 1 || lp.cfg.SlowConsumer == SlowDrop {
 		lp.rank(c)
 	}
 	lp.limitBacklog(c)
+}
+
+// startBacklog notes that bytes wait for a connection from now on, and has its socket watched.
+func (lp *loop) startBacklog(c *conn) {
+	b := &c.ext.backlog
+	b.moved = lp.now()
+	lp.backlogs.set(c.slot)
+	lp.ages.add(c)
+	lp.n.backlogged.Add(1)
+	lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
+	lp.watch(c)
 }
 
 // limitBacklog carries out the policy on a backlog over its cap.
