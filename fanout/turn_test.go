@@ -163,7 +163,7 @@ func TestBatchDropsWholeAndTells(t *testing.T) {
 	if b.Add(item("b", strings.Repeat("y", 1000)), limit) {
 		t.Error("Add over the limit = true")
 	}
-	b.TellGaps(42)
+	b.AppendGaps(42)
 	got := map[string]string{}
 	for _, it := range b.Items[3:] {
 		got[it.Channel] = string(it.Frame.Bytes()[2:])
@@ -183,13 +183,27 @@ func TestBatchDropsWholeAndTells(t *testing.T) {
 	}
 }
 
+// A gap says how many publications were dropped. A message that is not a publication is none of them.
+func TestBatchCountsOnlyPublications(t *testing.T) {
+	var b Batch
+	b.Add(item("a", "x"), 1)
+	if b.Add(Item{Frame: protocol.NewFrame(&protocol.Message{Type: protocol.MessageGap, Reason: protocol.GapRedis})}, 1) {
+		t.Fatal("Add over the limit = true")
+	}
+	b.AppendGaps(42)
+	got := string(b.Items[1].Frame.Bytes()[2:])
+	if want := `{"type":"gap","reason":"overload","timestamp":42}`; got != want {
+		t.Errorf("gap = %s, want %s", got, want)
+	}
+}
+
 func TestBatchForgetsNamesNotLosses(t *testing.T) {
 	var b Batch
 	b.Add(item("first", "x"), 1)
 	for i := range maxGapChannels + 10 {
 		b.Add(item(fmt.Sprint(i), "x"), 1)
 	}
-	b.TellGaps(1)
+	b.AppendGaps(1)
 	if len(b.Items) != 2 || b.Items[1].Channel != "" {
 		t.Errorf("%d items, the last for %q; want one gap for everyone", len(b.Items), b.Items[len(b.Items)-1].Channel)
 	}

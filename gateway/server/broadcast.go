@@ -46,7 +46,7 @@ func (lp *loop) startTurn() {
 	lp.n.turns.Add(1)
 	lp.began = fanout.Monotonic()
 	lp.written = lp.began // nobody may be left who hears any of it
-	lp.batch.TellGaps(time.Now().UnixMilli())
+	lp.batch.AppendGaps(time.Now().UnixMilli())
 	lp.turn.Load(lp.batch.Items)
 }
 
