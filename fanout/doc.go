@@ -1,14 +1,15 @@
-// Package fanout knows who hears what. A publication comes from a [Source], is encoded once by the [Feeder], and is
-// handed to the loops that hold a subscriber of its channel; each loop looks its subscribers up in an [Index] of its
-// own and writes to them.
+// Package fanout brings each publication to the subscribers of its channel. A publication comes from a [Source]. The
+// [Feeder] encodes it once and posts it to the loops that have a subscriber of the channel. Each loop looks up its
+// subscribers in its own [Index] and writes to them.
 //
-//	Source (package redis: one goroutine a link)
-//	  -> Feeder.Publish   Interest: which loops? none: counted, done
+//	Source (package redis: one goroutine for each link)
+//	  -> Feeder.Publish   Interest: which loops have a subscriber? If none has: count it, done
 //	                      protocol.NewNotification, once
-//	  -> Loop.Post        append to that loop's Batch, under its lock
-//	  -> the loop         Turn: frames of one channel joined; Index.WalkNext: its subscribers
+//	  -> Loop.Post        append to the loop's Batch, under the lock of its mailbox
+//	  -> the loop         Turn: join the frames of a channel in a Bundle; Index.WalkNext: its subscribers
 //
-// Interest and Feeder are safe to call from any goroutine; Index, Batch and Turn belong to one loop (Batch: to
-// whoever holds the lock of the mailbox it lies in). This package knows nothing of sockets and of Redis: loops appear
-// as the interface [Loop], connections as a value of the server's choice, and the source as the interface [Source].
+// [Interest] is safe to call from any goroutine. A Feeder belongs to the goroutine of its source, [Index] and [Turn]
+// belong to one loop, and a [Batch] is guarded by the lock of the mailbox that it is in. This package does not import
+// sockets or Redis: loops appear as the interface [Loop], connections as a type parameter, and the source as the
+// interface [Source].
 package fanout

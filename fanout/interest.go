@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// MaxLoops is the most loops a gateway can have: interest is one bit a loop.
+// MaxLoops is the most loops that a gateway can have: [Interest] has one bit for each.
 const MaxLoops = 64
 
-// interestShards is how many locks the interest is spread over, so that a loop that subscribes seldom meets the
-// feeder that looks up.
+// interestShards is how many shards the interest has, each with its own lock, so that a loop that changes it and the
+// feeder that reads it seldom wait for each other.
 const interestShards = 64
 
-// Interest says which loops hold a subscriber of a channel. Loops write it, when a channel gets its first or loses
-// its last subscriber there; the feeder reads it. Safe to call from any goroutine; calls hold a lock for the time of
-// a map operation, never longer.
+// Interest says which loops have a subscriber of a channel. A loop changes it when a channel gets its first or loses its
+// last subscriber on that loop; the feeder reads it. Safe to call from any goroutine. A call holds a lock for one map
+// operation, not longer.
 type Interest struct {
 	seed   maphash.Seed
 	shards [interestShards]interestShard
@@ -23,7 +23,7 @@ type Interest struct {
 type interestShard struct {
 	mu    sync.RWMutex
 	loops map[string]uint64 // Guarded by mu. Invariant: no value is 0.
-	_     [32]byte          // keeps two shards off one cache line
+	_     [32]byte          // no two shards share a cache line
 }
 
 // NewInterest returns an empty Interest.
@@ -39,7 +39,7 @@ func (in *Interest) shard(channel string) *interestShard {
 	return &in.shards[maphash.String(in.seed, channel)%interestShards]
 }
 
-// Add says that the loop holds a subscriber of the channel. The string is kept.
+// Add notes that the loop has a subscriber of the channel. The string is kept.
 func (in *Interest) Add(channel string, loop int) {
 	s := in.shard(channel)
 	s.mu.Lock()
@@ -47,7 +47,7 @@ func (in *Interest) Add(channel string, loop int) {
 	s.mu.Unlock()
 }
 
-// Remove says that the loop no longer holds one.
+// Remove notes that the loop no longer has one.
 func (in *Interest) Remove(channel string, loop int) {
 	s := in.shard(channel)
 	s.mu.Lock()
@@ -59,7 +59,7 @@ func (in *Interest) Remove(channel string, loop int) {
 	s.mu.Unlock()
 }
 
-// Loops returns the loops that hold a subscriber: bit i is loop i.
+// Loops returns the loops that have a subscriber of the channel: bit i is loop i.
 func (in *Interest) Loops(channel string) uint64 {
 	s := in.shard(channel)
 	s.mu.RLock()
@@ -68,7 +68,7 @@ func (in *Interest) Loops(channel string) uint64 {
 	return loops
 }
 
-// Channels counts the channels with a subscriber on any loop. It visits every shard: for statistics.
+// Channels returns how many channels have a subscriber on any loop. It locks every shard in turn: it is for statistics.
 func (in *Interest) Channels() int {
 	n := 0
 	for i := range in.shards {

@@ -65,8 +65,9 @@ func (lp *loop) dropTurn() {
 	}
 	mb.mu.Unlock()
 	lp.n.dropped.add(DroppedByPanic, lost)
+	lp.turn.Reset()
 	lp.batch.Reset()
-	lp.broadcast = broadcast{batch: lp.batch, turn: lp.turn, failing: true} // turn knows the index: Load begins it anew
+	lp.broadcast = broadcast{batch: lp.batch, turn: lp.turn, failing: true}
 }
 
 // panicLog bounds what a loop logs of its panics: one line a second, and how many were left out.
