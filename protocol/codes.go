@@ -9,18 +9,19 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// Subprotocol is the WebSocket sub-protocol of this wire version. It is answered when offered, never required.
+// Subprotocol is the WebSocket sub-protocol of this wire version. The gateway accepts it if a client offers it, and does
+// not require it.
 const Subprotocol = "carillon.v1"
 
-// Comeback tells a client what to do after a close code.
+// Comeback says when a client connects again after a close code.
 type Comeback string
 
-// What to do after a close code.
+// When a client connects again.
 const (
-	ComebackNever   Comeback = "never"   // the same attempt would end the same way
-	ComebackBackoff Comeback = "backoff" // dial again with jittered backoff
-	ComebackHint    Comeback = "hint"    // as the reason says: "retry=<ms>", else with backoff
-	ComebackNow     Comeback = "now"     // dial again at once
+	ComebackNever   Comeback = "never"   // never: the same attempt would end the same way
+	ComebackBackoff Comeback = "backoff" // after a backoff with jitter
+	ComebackHint    Comeback = "hint"    // after the time in the reason, "retry=<ms>"; without one, after a backoff
+	ComebackNow     Comeback = "now"     // at once
 )
 
 // Close codes of the gateway, beside those of RFC 6455 section 7.4.1.
@@ -44,29 +45,29 @@ type Code struct {
 	Comeback Comeback      `json:"comeback"`
 }
 
-// Codes is the close code table, mirrored by the client and checked against testdata/codes.json.
-// Codes that are not listed follow their range: 4000-4099 never, 4100-4199 backoff, 4200-4299 now, others backoff.
+// Codes is the close code table. The client library has the same table; tests compare both with testdata/codes.json.
+// For codes that are not listed the range counts: 4000-4099 never, 4100-4199 backoff, 4200-4299 now, others backoff.
 var Codes = []Code{
-	{ws.StatusNormalClosure, "normal", "the peer is done", ComebackNever},
-	{ws.StatusGoingAway, "going_away", "the peer leaves, or the server stops", ComebackBackoff},
+	{ws.StatusNormalClosure, "normal", "the connection is not needed any more", ComebackNever},
+	{ws.StatusGoingAway, "going_away", "the peer goes away, or the server stops", ComebackBackoff},
 	{ws.StatusProtocolError, "protocol_error", "a frame broke RFC 6455", ComebackBackoff},
-	{ws.StatusUnsupportedData, "unsupported_data", "a binary message: this protocol speaks text", ComebackBackoff},
+	{ws.StatusUnsupportedData, "unsupported_data", "a binary message: only text is allowed", ComebackBackoff},
 	{ws.StatusInvalidFramePayloadData, "invalid_payload", "text that is not UTF-8, or compressed data that is corrupt", ComebackBackoff},
-	{ws.StatusPolicyViolation, "policy_violation", "a limit that is not about size", ComebackBackoff},
+	{ws.StatusPolicyViolation, "policy_violation", "a limit other than the size of a message", ComebackBackoff},
 	{ws.StatusMessageTooBig, "message_too_big", "a message over the size limit", ComebackBackoff},
-	{ws.StatusInternalServerError, "internal", "the gateway failed on this connection", ComebackBackoff},
-	{CloseServiceRestart, "restart", "the gateway restarts; the reason says when to return", ComebackHint},
-	{CloseTryAgainLater, "try_again_later", "the gateway is full; the reason says when to return", ComebackHint},
+	{ws.StatusInternalServerError, "internal", "an error of the gateway itself", ComebackBackoff},
+	{CloseServiceRestart, "restart", "the gateway restarts; the reason says when to connect again", ComebackHint},
+	{CloseTryAgainLater, "try_again_later", "the gateway is full; the reason says when to connect again", ComebackHint},
 	{CloseBadToken, "bad_token", "the token is missing or not valid", ComebackNever},
 	{CloseForbidden, "forbidden", "the token does not allow this", ComebackNever},
 	{CloseKicked, "kicked", "an operator ended the connection", ComebackNever},
 	{CloseSlowConsumer, "slow_consumer", "the client did not read fast enough", ComebackBackoff},
-	{CloseHeartbeatMissed, "heartbeat_missed", "nothing was heard from the client", ComebackBackoff},
-	{CloseRateLimit, "rate_limit", "the client sent too much", ComebackBackoff},
-	{CloseTokenExpired, "token_expired", "the token ended: return with a new one", ComebackBackoff},
+	{CloseHeartbeatMissed, "heartbeat_missed", "the client sent nothing for too long, and did not answer a ping", ComebackBackoff},
+	{CloseRateLimit, "rate_limit", "the client sent too many messages", ComebackBackoff},
+	{CloseTokenExpired, "token_expired", "the token has expired: connect again with a new one", ComebackBackoff},
 }
 
-// ComebackOf returns what a client does after a close code, listed in [Codes] or not.
+// ComebackOf returns when a client connects again after a close code, whether [Codes] has it or not.
 func ComebackOf(code ws.StatusCode) Comeback {
 	for _, c := range Codes {
 		if c.Code == code {
@@ -83,22 +84,22 @@ func ComebackOf(code ws.StatusCode) Comeback {
 	}
 }
 
-// ErrorCode is the code of an error message: the connection stays, the command was refused.
+// ErrorCode is the code of an error message: a command was refused, and the connection stays open.
 type ErrorCode string
 
 // The codes of error messages.
 const (
-	ErrorBadJSON         ErrorCode = "bad_json"          // not a JSON object, or its "id" cannot be echoed
+	ErrorBadJSON         ErrorCode = "bad_json"          // not a JSON object, or its "id" is not a string or number of at most 64 bytes
 	ErrorBadType         ErrorCode = "bad_type"          // "type" is missing or unknown
-	ErrorBadChannel      ErrorCode = "bad_channel"       // the channel's name is missing or not allowed
-	ErrorTooManyChannels ErrorCode = "too_many_channels" // over the connection's limit of subscriptions
-	ErrorForbidden       ErrorCode = "forbidden"         // the identity has no right to this channel
-	ErrorRateLimited     ErrorCode = "rate_limited"      // the command came too soon
-	ErrorBadToken        ErrorCode = "bad_token"         // the token was refused; the old one stays in force
-	ErrorInternal        ErrorCode = "internal"          // the gateway could not do it now; try again soon
+	ErrorBadChannel      ErrorCode = "bad_channel"       // the channel's name is missing, or is not a valid name
+	ErrorTooManyChannels ErrorCode = "too_many_channels" // the connection has as many channels as it may have
+	ErrorForbidden       ErrorCode = "forbidden"         // the token does not allow this channel
+	ErrorRateLimited     ErrorCode = "rate_limited"      // the client sent too many messages in a short time
+	ErrorBadToken        ErrorCode = "bad_token"         // the token was refused; the old one stays valid
+	ErrorInternal        ErrorCode = "internal"          // the gateway cannot do it now; try again soon
 )
 
-// ErrorCodeOf returns the code that tells a client of an error of [Decoder.Decode] or [ParseChannel].
+// ErrorCodeOf returns the code for an error of [Decoder.Decode] or [ParseChannel].
 func ErrorCodeOf(err error) ErrorCode {
 	switch {
 	case errors.Is(err, ErrBadJSON), errors.Is(err, ErrBadID):
@@ -115,17 +116,17 @@ func ErrorCodeOf(err error) ErrorCode {
 	}
 }
 
-// GapReason says why something may have been missed.
+// GapReason says why publications may have been missed.
 type GapReason string
 
-// The reasons of gap messages. Clients add one of their own: reconnected.
+// The reasons of gap messages. The client library has one more: reconnected.
 const (
-	GapRedis    GapReason = "redis"    // the link to Redis was down and is up
-	GapOverload GapReason = "overload" // a loop's mailbox was full
+	GapRedis    GapReason = "redis"    // the gateway's connection to Redis was down and is up again
+	GapOverload GapReason = "overload" // the gateway was overloaded: a loop's mailbox was full
 	GapSlow     GapReason = "slow"     // this connection's backlog was full
 )
 
-// What the gateway ends a connection for, beside what [websocket] lists.
+// Why the gateway ends a connection. Package websocket has the reasons that concern frames.
 var (
 	ErrMessageTimeout  = &websocket.CloseError{Code: ws.StatusPolicyViolation, Reason: "message not finished in time", Label: "message_timeout"}
 	ErrSlowConsumer    = &websocket.CloseError{Code: CloseSlowConsumer, Reason: "slow consumer", Label: "slow_consumer"}
@@ -136,8 +137,8 @@ var (
 	ErrInboundFull     = &websocket.CloseError{Code: CloseTryAgainLater, Reason: "try again later", Label: "inbound_full"}
 )
 
-// What an identity, or an operator, ends a connection for. A token that a command brings and that cannot be read is
-// [ErrBadToken]: the connection stays.
+// Why a token, a rate limit or an operator ends a connection. [ErrBadToken] is different: it refuses an auth command, and
+// the connection stays open.
 var (
 	ErrTokenRefused = &websocket.CloseError{Code: CloseBadToken, Reason: "bad token", Label: "bad_token"}
 	ErrForbidden    = &websocket.CloseError{Code: CloseForbidden, Reason: "forbidden", Label: "forbidden"}
@@ -146,23 +147,23 @@ var (
 	ErrTokenExpired = &websocket.CloseError{Code: CloseTokenExpired, Reason: "token expired", Label: "token_expired"}
 )
 
-// RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
+// RestartAfter returns [ErrRestart] with the hint to connect again after ms milliseconds.
 func RestartAfter(ms int64) *websocket.CloseError {
 	return ErrRestart.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
-// TryAgainAfter returns [ErrTryAgainLater] with a hint to come back after ms milliseconds.
+// TryAgainAfter returns [ErrTryAgainLater] with the hint to connect again after ms milliseconds.
 func TryAgainAfter(ms int64) *websocket.CloseError {
 	return ErrTryAgainLater.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
-// InboundFullAfter returns [ErrInboundFull] with a hint to come back after ms milliseconds.
+// InboundFullAfter returns [ErrInboundFull] with the hint to connect again after ms milliseconds.
 func InboundFullAfter(ms int64) *websocket.CloseError {
 	return ErrInboundFull.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
-// PeerClose is the end that the peer asked for: its code is echoed, as RFC 6455 section 5.5.1 asks, its reason is not.
-// A close frame without a code ([websocket.CodeNone]) is echoed without one.
+// PeerClose returns the answer to a close frame of the peer. It has the same code, as RFC 6455 section 5.5.1 asks, and no
+// reason. [websocket.CodeNone] stands for a close frame without a code, whose answer has none.
 func PeerClose(code ws.StatusCode) *websocket.CloseError {
 	return &websocket.CloseError{Code: code, Label: "peer"}
 }

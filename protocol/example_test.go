@@ -37,7 +37,7 @@ func Example() {
 	for rest := received[head:]; len(rest) > 0; {
 		event, used, err := reader.Next(rest, &limits)
 		if err != nil {
-			fmt.Println(err) // a *websocket.CloseError: AppendCloseFrame, then close
+			fmt.Println(err) // a *websocket.CloseError: append it with websocket.AppendClose, then close
 			return
 		}
 		rest = rest[used:]

@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// Form is one encoding of a message. Every connection takes one form for as long as it is open.
+// Form is one encoding of a message. A connection has one form for as long as it is open.
 type Form uint8
 
 // The forms.
@@ -19,56 +19,60 @@ const (
 	Plain    Form = iota // JSON in one WebSocket text frame
 	Deflated             // the same frame compressed (RFC 7692), if that makes it smaller
 
-	Forms = iota // how many there are
+	Forms = iota // the number of forms
 )
 
-// Frame is one message to clients, made once and never changed. Any number of connections on any number of loops
-// share it by reference. It is made in its plain form, which nearly every connection takes; see [Frame.In] for others.
+// Frame is one message to clients. It is encoded once and never changed. Any number of connections on any number of loops
+// share it by reference. It is made in its plain form, which most connections have; [Frame.In] returns the others.
 type Frame struct {
 	bytes   []byte
 	channel string
-	others  atomic.Pointer[otherForms] // nil until one of them is asked for
+	others  atomic.Pointer[otherForms] // nil until [Frame.In] makes the first of them
 }
 
-// otherForms are the encodings of a Frame other than the plain one. They do not refer to the frame they were made of:
-// a backlog that holds one form does not hold another.
+// otherForms are the encodings of a Frame other than the plain one. They do not refer to the plain one, so a backlog that
+// holds one form keeps no other in memory.
 type otherForms [Forms - 1]struct {
 	once  sync.Once
-	frame Frame // without bytes: in this form the message is the same as in the plain one
+	frame Frame // bytes is nil if this form is the same as the plain one
 }
 
-// onlyPlain stands for the other forms of frames that have none.
+// onlyPlain is the value of Frame.others for frames that have no other form.
 var onlyPlain = &otherForms{}
 
-// encoders make a form of the plain one; nil is the plain one itself.
-var encoders = [Forms - 1]func(plain []byte) []byte{
-	Deflated - 1: websocket.Deflate,
+// encoders make the other forms from the plain one.
+var encoders = [Forms - 1]struct {
+	applies func(plain []byte) bool   // reports whether encode may return something; it is called for each [Frame.In]
+	encode  func(plain []byte) []byte // returns nil if the form is the same as the plain one
+}{
+	Deflated - 1: {websocket.Compressible, websocket.Deflate},
 }
 
-// Bytes returns the frame as it goes on the wire. The slice is shared: do not change it.
+// Bytes returns the frame as it is sent. The slice is shared: do not change it.
 func (f *Frame) Bytes() []byte { return f.bytes }
 
-// Len is the frame's size on the wire in bytes.
+// Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.bytes) }
 
-// Channel is the channel of a notification, in its short form, and empty for every other frame. A frame with a
-// channel may be dropped from a slow consumer's backlog (and told as a gap); one without may not.
+// Channel returns the channel of a notification, in its short form. It is empty for every other frame. A frame with a
+// channel may be dropped from a slow consumer's backlog, which makes a gap; a frame without one may not.
 func (f *Frame) Channel() string { return f.channel }
 
-// In returns the message in a form: f itself if that is no different from the plain one. It is encoded once, by whoever
-// asks first, while others who ask at the same time wait; from then on it costs a load. The result is of the same
-// channel, and asking it for its own form gives itself.
+// In returns the message in another form, with the same channel. If that form is the same as the plain one, In returns f.
+// The first call for a form encodes it, and calls at the same time wait for that; later calls cost a load. To the frame
+// that In returns, In makes no difference: it returns that frame.
 //
 // Safe to call from any goroutine.
 func (f *Frame) In(form Form) *Frame {
 	if form == Plain {
 		return f
 	}
+	encoder := &encoders[form-1]
 	others := f.others.Load()
-	switch {
-	case others == onlyPlain, others == nil && !websocket.Compressible(f.bytes):
+	if others == onlyPlain || !encoder.applies(f.bytes) {
 		return f
-	case others == nil:
+	}
+	if others == nil {
 		others = new(otherForms)
 		if !f.others.CompareAndSwap(nil, others) {
 			others = f.others.Load()
@@ -76,7 +80,7 @@ func (f *Frame) In(form Form) *Frame {
 	}
 	other := &others[form-1]
 	other.once.Do(func() {
-		other.frame.bytes, other.frame.channel = encoders[form-1](f.bytes), f.channel
+		other.frame.bytes, other.frame.channel = encoder.encode(f.bytes), f.channel
 		other.frame.others.Store(onlyPlain)
 	})
 	if other.frame.bytes == nil {
@@ -85,8 +89,8 @@ func (f *Frame) In(form Form) *Frame {
 	return &other.frame
 }
 
-// NewNotification encodes a publication: envelope and frame header in one piece of memory. takenAt is when the gateway
-// took it from Redis, in Unix milliseconds. replaced counts the bytes of data that were not UTF-8.
+// NewNotification encodes a publication, with the frame header, as one slice. takenAt is when the gateway took the
+// publication from Redis, in Unix milliseconds. replaced is how many bytes of data were not UTF-8.
 func NewNotification(channel, data string, takenAt int64) (f *Frame, replaced int) {
 	m := Message{Type: MessageNotification, Channel: channel, Data: data, Timestamp: takenAt}
 	f, replaced = newFrame(&m)
@@ -94,14 +98,14 @@ func NewNotification(channel, data string, takenAt int64) (f *Frame, replaced in
 	return f, replaced
 }
 
-// NewFrame encodes any other message as a frame that can be shared and kept.
+// NewFrame encodes any other message as a Frame.
 func NewFrame(m *Message) *Frame {
 	f, _ := newFrame(m)
 	return f
 }
 
-// FrameOf copies bytes that are already framed into a Frame of their own, for a backlog to keep. They may be the rest
-// of a frame, or several, of whatever form: they have no other. channel is that of a notification, else empty.
+// FrameOf copies bytes that are already framed into a Frame, so that a backlog can keep them. They may be the rest of a
+// frame, or several frames, in any form; the Frame has no other form. channel is set for a notification, else empty.
 func FrameOf(framed []byte, channel string) *Frame {
 	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...), channel: channel}
 	f.others.Store(onlyPlain)
@@ -110,8 +114,8 @@ func FrameOf(framed []byte, channel string) *Frame {
 
 func newFrame(m *Message) (*Frame, int) {
 	scratch := bytebufferpool.Get()
-	// The pool gives back no buffer over the size that is usual, so an unusually long message comes to a short one:
-	// make room for it and some escapes at once, instead of by doubling.
+	// The pool keeps no buffers that are larger than usual. So a long message gets a buffer that is too small: make room
+	// for it and some escapes at once, which is cheaper than to double several times.
 	const long = 1024
 	if n := len(m.Data); n > long {
 		scratch.B = slices.Grow(scratch.B[:0], n+n/4)
@@ -125,9 +129,9 @@ func newFrame(m *Message) (*Frame, int) {
 	return &Frame{bytes: exact}, replaced
 }
 
-// AppendMessageFrame appends m as a text frame, for answers that are written at once and never kept.
+// AppendMessageFrame appends m as a text frame. It is for answers, which go to one connection.
 func AppendMessageFrame(dst []byte, m *Message) []byte {
-	// The header's size is known only after the payload: leave room for the usual one and move what is longer.
+	// The header's size is known after the payload is encoded: leave room for a short one, and move a longer payload.
 	const room = 2
 	at := len(dst)
 	dst = append(dst, make([]byte, room)...)

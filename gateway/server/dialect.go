@@ -31,8 +31,8 @@ func newLimits(cfg *Config) []limits {
 	out := make([]limits, len(dialects))
 	inflater := new(websocket.Inflater)
 	for i, d := range dialects {
-		out[i] = limits{MaxMessage: cfg.MaxMessage, MaxFragments: cfg.MaxFragments, AllowBinary: d.Binary()}
-		if d.Inflates() {
+		out[i] = limits{MaxMessage: cfg.MaxMessage, MaxFragments: cfg.MaxFragments, AllowBinary: d.AcceptsBinary()}
+		if d.AcceptsDeflated() {
 			out[i].Inflater = inflater
 		}
 	}

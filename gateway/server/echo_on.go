@@ -21,14 +21,14 @@ type EchoConfig struct {
 // echo is the dialect of such connections.
 type echo struct{ protocol.Dialect }
 
-func (echo) Binary() bool { return true }
+func (echo) AcceptsBinary() bool { return true }
 
 // AppendMessage says nothing: an echo server does not speak unasked.
 func (echo) AppendMessage(dst []byte, _ *protocol.Message) []byte { return dst }
 
-// Hear answers a message with itself, compressed if that was negotiated, whatever its size: a suite wants every message
+// Decode answers a message with itself, compressed if that was negotiated, whatever its size: a suite wants every message
 // compressed.
-func (e echo) Hear(dst []byte, _ *protocol.Decoder, ev websocket.Event) ([]byte, *protocol.Command, error) {
+func (e echo) Decode(dst []byte, _ *protocol.Decoder, ev websocket.Event) ([]byte, *protocol.Command, error) {
 	f := ws.NewFrame(ev.Op, true, ev.Payload)
 	if e.Form() == protocol.Deflated {
 		f, _ = wsflate.CompressFrame(f) // fails only for control frames and fragments

@@ -191,7 +191,7 @@ func (lp *loop) handle(c *conn, ev websocket.Event) {
 	switch ev.Op {
 	case ws.OpText, ws.OpBinary:
 		lp.n.commands.Add(1)
-		out, cmd, err := c.dialect().Hear(lp.out, &lp.decoder, ev)
+		out, cmd, err := c.dialect().Decode(lp.out, &lp.decoder, ev)
 		lp.out = out
 		if cmd != nil {
 			lp.command(c, cmd, err, within)
