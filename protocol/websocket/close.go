@@ -8,29 +8,28 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// CloseError ends a connection with a close frame. Those of RFC 6455 are listed here, the gateway's own in package
-// protocol.
+// CloseError is why a connection is ended with a close frame. The errors of RFC 6455 are listed here, those of Carillon in
+// package protocol.
 type CloseError struct {
 	Code   ws.StatusCode
-	Reason string // at most MaxCloseReason bytes of UTF-8; what is longer is cut
-	Label  string // the metric label: one word a cause
+	Reason string // UTF-8; AppendClose cuts it to MaxCloseReason bytes
+	Label  string // the metric label: one word for each cause
 }
 
 func (e *CloseError) Error() string {
 	return fmt.Sprintf("close %d %s", e.Code, e.Reason)
 }
 
-// Because returns e with another reason.
+// Because returns a copy of e with another reason.
 func (e *CloseError) Because(why string) *CloseError { return &CloseError{e.Code, why, e.Label} }
 
-// CodeNone stands for a close frame without a code. It is never on the wire (RFC 6455 section 7.4.1).
+// CodeNone stands for a close frame without a code. It is never sent (RFC 6455 section 7.4.1).
 const CodeNone ws.StatusCode = 1005
 
-// MaxCloseReason is how many bytes a control frame has for the reason, beside the code (RFC 6455 sections 5.5 and
-// 5.5.1).
+// MaxCloseReason is how many bytes of a close frame are left for the reason (RFC 6455 sections 5.5 and 5.5.1).
 const MaxCloseReason = ws.MaxControlFramePayloadSize - 2
 
-// What a client can do wrong in its frames, each with its close code.
+// The rules of framing that a client can break, each with its close code.
 var (
 	ErrProtocol       = &CloseError{ws.StatusProtocolError, "protocol error", "protocol_error"}
 	ErrReservedOpCode = &CloseError{ws.StatusProtocolError, "reserved opcode", "protocol_error"}
@@ -49,8 +48,8 @@ var (
 	ErrTooManyFrames  = &CloseError{ws.StatusPolicyViolation, "too many fragments", "too_many_fragments"}
 )
 
-// AppendClose appends the close frame of e. A code of zero, or [CodeNone], gives an empty one, which answers an empty
-// one. A reason that does not fit is cut between two runes.
+// AppendClose appends the close frame of e. If the code is 0 or [CodeNone], the frame is empty: it answers an empty one. A
+// reason that is too long is cut between two runes.
 func AppendClose(dst []byte, e *CloseError) []byte {
 	if e.Code == 0 || e.Code == CodeNone {
 		return AppendHeader(dst, ws.OpClose, 0)
@@ -68,8 +67,8 @@ func AppendClose(dst []byte, e *CloseError) []byte {
 	return append(dst, reason...)
 }
 
-// ParseClose reads the payload of a close frame (RFC 6455 sections 5.5.1 and 7.4). An empty one gives [CodeNone]. An
-// error is [ErrClosePayload] or [ErrUTF8].
+// ParseClose reads the payload of a close frame (RFC 6455 sections 5.5.1 and 7.4). The code of an empty one is [CodeNone].
+// An error is [ErrClosePayload] or [ErrUTF8].
 func ParseClose(payload []byte) (code ws.StatusCode, reason string, err error) {
 	if len(payload) == 0 {
 		return CodeNone, "", nil

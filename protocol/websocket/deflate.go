@@ -8,26 +8,28 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// keepDeflated is the largest buffer that a deflater keeps for the next frame.
+// keepDeflated is the largest output buffer, in bytes, that a deflater keeps for the next frame.
 const keepDeflated = 64 << 10
 
-// MinDeflate is the shortest payload in bytes that is worth compressing. Below it the envelope is most of a notification
-// and little is saved, while the packet that carries it stays one packet.
+// MinDeflate is the length in bytes of the shortest payload that is compressed. Compressing shorter ones saves little, and
+// they fit one TCP segment anyway.
 const MinDeflate = 256
 
-// MaxDeflate is the longest payload in bytes that is compressed. Compressing holds the loop that does it, and the others
-// that want the same frame wait: 4 to 6 ns of CPU a byte for JSON and for noise (BenchmarkDeflated on the 2-core machine,
-// 7.5 on a busy one), so 1 to 2 ms for this much, which is the longest that a loop's other work may take at once.
+// MaxDeflate is the length in bytes of the longest payload that is compressed. The loop that compresses a frame does nothing
+// else meanwhile, and other loops that need the same frame wait for it. It takes 4 to 6 ns for each byte of JSON or noise
+// (BenchmarkDeflated on a machine with 2 cores; 7.5 ns while it is busy). So this length takes 1 to 2 ms, which is also the
+// limit for a loop's other work before it looks at its sockets.
 const MaxDeflate = 256 << 10
 
-// Compressible reports whether the payload of a whole unmasked frame has a length that is compressed.
+// Compressible reports whether a whole unmasked frame has a payload of [MinDeflate] to [MaxDeflate] bytes.
 func Compressible(framed []byte) bool {
 	n := len(framed)
 	return n >= HeaderSize(MinDeflate)+MinDeflate && n <= HeaderSize(MaxDeflate)+MaxDeflate
 }
 
-// Deflate returns a final text frame in its compressed form (RFC 7692), made without the window of an earlier message,
-// or nil if that is not smaller or if its length is not [Compressible]. framed is not kept. Safe to call from any goroutine.
+// Deflate returns the compressed form (RFC 7692) of a whole unmasked text frame, made without the window of an earlier
+// message. It returns nil if that is not smaller, or if framed is not [Compressible]. framed is not kept. Safe to call from
+// any goroutine.
 func Deflate(framed []byte) []byte {
 	if !Compressible(framed) {
 		return nil
@@ -45,7 +47,7 @@ func Deflate(framed []byte) []byte {
 	return append(exact, compressed...)
 }
 
-// deflater compresses messages, each by itself.
+// deflater compresses messages, each without the window of another.
 type deflater struct {
 	flate *flate.Writer
 	out   []byte
@@ -56,8 +58,8 @@ func (d *deflater) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// deflate returns payload compressed, without the four bytes that RFC 7692 section 7.2.1 leaves out. It is valid
-// until the next call.
+// deflate returns payload compressed, without the last four bytes, as RFC 7692 section 7.2.1 asks. The result is valid until
+// the next call.
 func (d *deflater) deflate(payload []byte) []byte {
 	d.out = d.out[:0]
 	d.flate.Reset(d)
@@ -66,8 +68,8 @@ func (d *deflater) deflate(payload []byte) []byte {
 	return d.out[:len(d.out)-len("\x00\x00\xff\xff")]
 }
 
-// deflaters are those that nobody uses. One is 1.2 MB, of which flate clears little between two messages. A
-// sync.Pool would give them to the garbage collector and make new ones, each a good part of what sets it off.
+// deflaters are the deflaters that are not in use. Each has 1.2 MB, of which flate clears little between two messages. A
+// sync.Pool would free them at each garbage collection, and new ones would soon cause the next collection.
 var deflaters struct {
 	// Guarded by mu.
 	mu   sync.Mutex
@@ -85,8 +87,8 @@ func takeDeflater() *deflater {
 		return d
 	}
 	d := &deflater{}
-	// Level 1 brings 1 KiB of JSON to 24 % in a third of the time that level 2 takes for 23 %, and level 6 for 22 %
-	// (go test -bench Deflated). It fails only for levels that do not exist.
+	// Level 1 compresses 1 KiB of JSON to 24 %. Level 2 takes three times as long for 23 %, and so does level 6 for 22 %
+	// (go test -bench Deflated). NewWriter fails only for levels that do not exist.
 	d.flate, _ = flate.NewWriter(d, flate.BestSpeed)
 	return d
 }
@@ -97,7 +99,7 @@ func putDeflater(d *deflater) {
 	}
 	deflaters.mu.Lock()
 	defer deflaters.mu.Unlock()
-	if len(deflaters.free) < runtime.GOMAXPROCS(0) { // no more than that work at the same time
+	if len(deflaters.free) < runtime.GOMAXPROCS(0) { // no more deflaters are in use at the same time
 		deflaters.free = append(deflaters.free, d)
 	}
 }

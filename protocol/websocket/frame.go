@@ -7,10 +7,10 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// rsv1 marks a compressed message (RFC 7692 section 6), in the first byte of a frame.
+// rsv1 is the bit in the first byte of a frame that marks a compressed message (RFC 7692 section 6).
 const rsv1 = 0x40
 
-// HeaderSize is the size in bytes of an unmasked header before n bytes of payload (RFC 6455 section 5.2).
+// HeaderSize returns the size in bytes of the unmasked header of a frame with n bytes of payload (RFC 6455 section 5.2).
 func HeaderSize(n int) int {
 	switch {
 	case n <= 125:
@@ -38,13 +38,13 @@ func AppendHeader(dst []byte, op ws.OpCode, n int) []byte {
 	}
 }
 
-// AppendControl appends a ping or a pong. payload is at most 125 bytes (RFC 6455 section 5.5).
+// AppendControl appends a ping or a pong. payload has at most 125 bytes (RFC 6455 section 5.5).
 func AppendControl(dst []byte, op ws.OpCode, payload []byte) []byte {
 	dst = AppendHeader(dst, op, len(payload))
 	return append(dst, payload...)
 }
 
-// Payload returns the payload of a whole unmasked frame. It is part of framed, not a copy.
+// Payload returns the payload of a whole unmasked frame. It is a part of framed, not a copy.
 func Payload(framed []byte) []byte {
 	switch framed[1] {
 	case 126:
@@ -56,12 +56,12 @@ func Payload(framed []byte) []byte {
 	}
 }
 
-// headEnd is what ends an HTTP response head.
+// headEnd ends an HTTP response head.
 const headEnd = "\r\n\r\n"
 
-// CutFrames returns how many of the first bytes of framed, which is a sequence of whole frames to a client, are frames
-// that together have about size bytes: at least one frame. A 101 response may stand before them; it is not cut, and
-// neither is any other HTTP response.
+// CutFrames returns where to cut framed, which is a sequence of whole unmasked frames, so that its first part has whole
+// frames and about size bytes: the frames up to and including the first that reaches size. If framed begins with an HTTP
+// response, the first part is that response alone: the head of a 101, or all of framed for any other status.
 func CutFrames(framed []byte, size int) int {
 	if bytes.HasPrefix(framed, []byte("HTTP/1.1 ")) {
 		if end := bytes.Index(framed, []byte(headEnd)); end >= 0 && bytes.HasPrefix(framed, []byte("HTTP/1.1 101 ")) {

@@ -7,26 +7,27 @@ import (
 )
 
 const (
-	// maxInflated bounds an inflated message when [Limits.MaxMessage] is off: the bytes that were received no longer
-	// bound the memory, a thousand may come out of each.
+	// maxInflated bounds an inflated message if [Limits.MaxMessage] is off. The bytes received do not bound the memory then:
+	// one byte can inflate to a thousand.
 	maxInflated = 16 << 20
 
-	// keepInflated is the largest buffer that an Inflater keeps for the next message: the default of MaxMessage.
+	// keepInflated is the largest buffer, in bytes, that an Inflater keeps for the next message. It is the default of the
+	// flag -max-message.
 	keepInflated = 64 << 10
 )
 
-// Inflater undoes permessage-deflate (RFC 7692 section 7.2.2). No message needs the one before it, as
-// client_no_context_takeover has it, so one Inflater serves all connections of a loop and a connection holds nothing
-// of it. The zero value is ready; the first message makes it 40 KB. Not safe for concurrent use.
+// Inflater inflates messages that permessage-deflate compressed (RFC 7692 section 7.2.2). The gateway asks clients for
+// client_no_context_takeover, so no message depends on the one before it. Therefore all connections of a loop share one
+// Inflater. The zero value is ready for use; with the first message it grows to 40 KB. Not safe for concurrent use.
 type Inflater struct {
-	flate io.Reader // a flate.Resetter, too
+	flate io.Reader // also a flate.Resetter
 	in    deflatedInput
 	out   []byte
 	probe [1]byte
 }
 
-// inflate returns what payload, the whole of a compressed message, stands for. It is valid until the next call. More
-// than most bytes end with [ErrMessageTooBig] before they are made.
+// inflate returns the inflated form of payload, which is the whole of a compressed message. The result is valid until the
+// next call. If it would have more than most bytes, the error is [ErrMessageTooBig]; they are not inflated then.
 func (z *Inflater) inflate(payload []byte, most int) ([]byte, error) {
 	if most <= 0 {
 		most = maxInflated
@@ -44,13 +45,13 @@ func (z *Inflater) inflate(payload []byte, most int) ([]byte, error) {
 	return out, nil
 }
 
-// restart reads a new DEFLATE stream where the input is.
+// restart begins a new DEFLATE stream at the current place of the input.
 func (z *Inflater) restart() {
 	if z.flate == nil {
 		z.flate = flate.NewReader(&z.in)
 		return
 	}
-	_ = z.flate.(flate.Resetter).Reset(&z.in, nil) // fails never
+	_ = z.flate.(flate.Resetter).Reset(&z.in, nil) // it never fails
 }
 
 func (z *Inflater) readAll(out []byte, most, compressed int) ([]byte, error) {
@@ -58,9 +59,9 @@ func (z *Inflater) readAll(out []byte, most, compressed int) ([]byte, error) {
 		room := out[len(out):min(cap(out), most)]
 		switch {
 		case len(out) == most:
-			room = z.probe[:] // one byte more, wherever it goes, is one too many
+			room = z.probe[:] // if there is one byte more, the message is too big
 		case len(room) == 0:
-			// JSON shrinks to a quarter or so; beyond that it is doubled, as in append.
+			// Compressed JSON has about a quarter of its size. If that guess was too small, double the buffer.
 			grown := make([]byte, len(out), min(most, max(2*cap(out), 4*compressed, 512)))
 			copy(grown, out)
 			out = grown
@@ -83,12 +84,12 @@ func (z *Inflater) readAll(out []byte, most, compressed int) ([]byte, error) {
 	}
 }
 
-// deflateTail is what a sender leaves out (RFC 7692 section 7.2.1), and behind it an empty block that ends the
-// stream: flate knows no other end.
+// deflateTail is what a sender leaves out (RFC 7692 section 7.2.1), followed by an empty final block: without one, flate
+// does not end the stream.
 const deflateTail = "\x00\x00\xff\xff" + "\x01\x00\x00\xff\xff"
 
-// deflatedInput is the payload of a message and then deflateTail. Because it reads by bytes, flate takes none that
-// it does not need.
+// deflatedInput is the payload of a message, followed by deflateTail. Because it implements io.ByteReader, flate reads no
+// byte that it does not need.
 type deflatedInput struct {
 	payload []byte
 	tail    int // bytes of deflateTail that were read
@@ -121,8 +122,8 @@ func (in *deflatedInput) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// complete reports whether a stream that ended here ended the message: behind the tail, or with the payload, which
-// then needed no tail.
+// complete reports whether the end of a stream here is also the end of the message. That is so after all of the tail, or
+// at the end of a payload that needed no tail.
 func (in *deflatedInput) complete() bool {
 	return in.read == len(in.payload) && (in.tail == 0 || in.tail == len(deflateTail))
 }

@@ -7,36 +7,35 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Limits bound what one peer can make the reader keep. A zero limit is off.
+// Limits bound what one client can make the reader keep. A zero limit is off.
 type Limits struct {
 	MaxMessage   int  // bytes of one message, over all its fragments
 	MaxFragments int  // data frames of one message
-	AllowBinary  bool // else a binary message ends with 1003 as soon as its header is read
+	AllowBinary  bool // if false, the header of a binary message is an error (1003)
 
-	// Inflater is set for connections that negotiated permessage-deflate, and nil for all others: a loop has two Limits
-	// that differ in it. MaxMessage then bounds both the bytes of a message on the wire and what they inflate to.
+	// Inflater is set for connections that negotiated permessage-deflate, and nil for all others. MaxMessage bounds the
+	// bytes of a compressed message on the wire, and also the bytes that they inflate to.
 	Inflater *Inflater
 }
 
-// Event is what a peer said: a whole message, or a control frame. An Op of [ws.OpContinuation] (the zero Event)
-// means that the bytes given so far hold no whole one.
+// Event is a whole message or a control frame from a client. In the zero Event, Op is [ws.OpContinuation]: there is no
+// whole one yet.
 type Event struct {
 	Op ws.OpCode
-	// Payload is unmasked and inflated. It is valid until the next call of Next, of any Reader with the same Inflater,
-	// and only while the bytes given to Next are.
+	// Payload is unmasked and inflated. It may be a part of the bytes that were given to Next, or memory of the Inflater:
+	// it is valid until those bytes change, or until the next call of Next of any Reader with the same Inflater.
 	Payload []byte
-	// Deflated is how many bytes of a compressed message the payload was inflated from; 0 if it was not compressed.
-	// It tells what the message cost to read: up to 0.16 us for each of them, whatever comes out.
+	// Deflated is the size of a compressed message on the wire, 0 if the message was not compressed. It is a measure of
+	// the time that inflating took: up to 0.16 us for each byte, even if the payload is short.
 	Deflated int
 }
 
-// None reports that more bytes are needed.
+// None reports whether e is the zero Event: more bytes are needed.
 func (e Event) None() bool { return e.Op == ws.OpContinuation }
 
-// Reader takes one connection's bytes as they come and gives out messages and control frames. Between messages it
-// holds nothing but a nil pointer; a frame that arrives whole is unmasked in place and never copied. What is left
-// of a partial message is kept in memory that grows with the bytes received, never with a length that the peer
-// declared.
+// Reader takes one connection's bytes as they arrive and returns messages and control frames. A frame that arrives whole is
+// unmasked in place and not copied. Only a message or frame of which a part has arrived is kept. Its memory grows with the
+// bytes received, never with a length that the client declared. Between messages a Reader is one nil pointer.
 //
 // However the same bytes are split over calls, the events and the error are the same.
 type Reader struct {
@@ -46,25 +45,25 @@ type Reader struct {
 // partial is a message, or a frame, of which only a part has arrived.
 type partial struct {
 	header  [ws.MaxHeaderSize]byte // of the frame being read
-	headLen int                    // bytes of it that have arrived; 0 between frames
+	headLen int                    // bytes in header: a part of it, or all of it and perhaps payload; 0 between frames
 
 	frame   ws.Header // valid while inFrame
-	inFrame bool      // header is whole, payload is being read
+	inFrame bool      // the header is whole, the payload is being read
 	read    int64     // payload bytes of the frame that have arrived
 
-	op        ws.OpCode // of the unfinished message; OpContinuation when there is none
-	deflated  bool      // it is compressed
+	op        ws.OpCode // of the unfinished message; OpContinuation if there is none
+	deflated  bool      // the message is compressed
 	message   []byte    // its payload so far, unmasked
-	validated int       // bytes of it known to be whole UTF-8 runes
-	fragments int
+	validated int       // bytes of message known to be whole UTF-8 runes
+	fragments int       // its data frames so far, the one that is being read included
 
 	control []byte // payload so far of a control frame
 }
 
-// Mid reports whether a message or frame is unfinished: its deadline runs.
+// Mid reports whether a message or a frame is unfinished.
 func (r *Reader) Mid() bool { return r.partial != nil }
 
-// Kept returns the bytes of memory that an unfinished message holds.
+// Kept returns how many bytes of memory the payload of the unfinished message and frame has.
 func (r *Reader) Kept() int {
 	if r.partial == nil {
 		return 0
@@ -72,8 +71,8 @@ func (r *Reader) Kept() int {
 	return cap(r.partial.message) + cap(r.partial.control)
 }
 
-// Next reads the first event in data and returns how many bytes it used; call it again with the rest. data is
-// changed in place (unmasked). An error is always a *[CloseError]; the reader must not be used after one.
+// Next returns the first event in data, and how many bytes of data it used; call it again with the rest. It changes data
+// in place (unmasks it). An error is always a *[CloseError]; after one the Reader must not be used.
 func (r *Reader) Next(data []byte, lim *Limits) (ev Event, used int, err error) {
 	if r.partial == nil {
 		ev, used, err = wholeFrame(data, lim)
@@ -106,7 +105,7 @@ func (r *Reader) Next(data []byte, lim *Limits) (ev Event, used int, err error) 
 		if err != nil {
 			return Event{}, used, err
 		}
-		if p.op == ws.OpContinuation { // no message is open, and no frame
+		if p.op == ws.OpContinuation { // no message and no frame is unfinished
 			r.partial = nil
 		}
 		if done {
@@ -116,8 +115,8 @@ func (r *Reader) Next(data []byte, lim *Limits) (ev Event, used int, err error) 
 	return Event{}, used, nil
 }
 
-// wholeFrame is the fast path: an unfragmented frame that lies whole in data. used is 0 when it does not apply.
-func wholeFrame(data []byte, lim *Limits) (Event, int, error) {
+// wholeFrame is the fast path: data begins with a whole, unfragmented frame. used is 0 if it does not.
+func wholeFrame(data []byte, lim *Limits) (ev Event, used int, err error) {
 	h, n, err := parseHeader(data, lim)
 	if err != nil || n == 0 {
 		return Event{}, 0, err
@@ -144,7 +143,7 @@ func wholeFrame(data []byte, lim *Limits) (Event, int, error) {
 	return Event{h.OpCode, payload, deflated}, end, nil
 }
 
-// takeHeader gathers the frame's header from data and returns how many bytes it took.
+// takeHeader adds bytes from data to the frame's header, and returns how many it took.
 func (p *partial) takeHeader(data []byte, lim *Limits) (int, error) {
 	had := p.headLen
 	p.headLen += copy(p.header[had:], data)
@@ -168,7 +167,7 @@ func (p *partial) takeHeader(data []byte, lim *Limits) (int, error) {
 	return n - had, nil
 }
 
-// takePayload moves what data holds of the frame's payload, unmasked, to where it is kept.
+// takePayload unmasks the bytes in data that belong to the frame's payload, keeps a copy, and returns how many there are.
 func (p *partial) takePayload(data []byte) (int, error) {
 	n := int(min(int64(len(data)), p.frame.Length-p.read))
 	part := data[:n]
@@ -185,7 +184,7 @@ func (p *partial) takePayload(data []byte) (int, error) {
 	return n, nil
 }
 
-// endFrame closes the frame whose payload is complete; done reports that an event came out of it.
+// endFrame ends the frame, whose payload has arrived. done reports whether ev is an event.
 func (p *partial) endFrame(lim *Limits) (ev Event, done bool, err error) {
 	p.inFrame, p.headLen = false, 0
 	if p.frame.OpCode.IsControl() {
@@ -206,12 +205,13 @@ func (p *partial) endFrame(lim *Limits) (ev Event, done bool, err error) {
 			return Event{}, false, ErrUTF8
 		}
 	}
-	p.op = ws.OpContinuation // and so Next forgets p
+	p.op = ws.OpContinuation // Next frees p
 	return ev, true, nil
 }
 
-// validUTF8 checks the part of the message that it has not seen yet, failing as soon as no continuation could make
-// it valid (RFC 6455 section 8.1). A rune that is cut at the end is left for the next call, unless last.
+// validUTF8 checks the part of the message that it has not checked yet. It returns false as soon as no more bytes could
+// make the message valid (RFC 6455 section 8.1). If the part ends within a rune, the next call checks that rune, unless
+// last is set.
 func (p *partial) validUTF8(last bool) bool {
 	rest := p.message[p.validated:]
 	end := len(rest)
@@ -232,16 +232,17 @@ func (p *partial) validUTF8(last bool) bool {
 	return true
 }
 
-// isDeflated reports whether h begins a compressed message.
+// isDeflated reports whether h is the first header of a compressed message.
 func isDeflated(h ws.Header) bool { return h.Rsv == rsv1>>4 }
 
-// allowDeflated reports whether it may: RSV1 is for the first frame of a message (RFC 7692 section 6).
+// allowDeflated reports whether h may have RSV1 set: only on the first frame of a message (RFC 7692 section 6), and only if
+// compression was negotiated.
 func (lim *Limits) allowDeflated(h ws.Header) bool {
 	return isDeflated(h) && lim.Inflater != nil && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary)
 }
 
-// parseHeader reads a frame header (RFC 6455 section 5.2). n is 0 while data is too short for it. It is the slice
-// form of ws.ReadHeader, which wants an io.Reader and allocates.
+// parseHeader reads a frame header (RFC 6455 section 5.2) and returns its size n, or 0 if data is too short. It does what
+// ws.ReadHeader does, which needs an io.Reader and allocates.
 func parseHeader(data []byte, lim *Limits) (h ws.Header, n int, err error) {
 	if len(data) < 2 {
 		return h, 0, nil
@@ -251,7 +252,7 @@ func parseHeader(data []byte, lim *Limits) (h ws.Header, n int, err error) {
 	h.OpCode = ws.OpCode(data[0] & 0x0f)
 	h.Masked = data[1]&0x80 != 0
 	length := data[1] & 0x7f
-	// What two bytes are enough to refuse is refused now: the rest may never come.
+	// Refuse now what two bytes are enough to refuse: the rest may never arrive.
 	switch {
 	case h.Rsv != 0 && !lim.allowDeflated(h):
 		return h, 0, ErrReservedBits
@@ -292,7 +293,8 @@ func parseHeader(data []byte, lim *Limits) (h ws.Header, n int, err error) {
 	return h, n + len(h.Mask), nil
 }
 
-// checkHeader refuses a frame by what its header says, given the unfinished message before it.
+// checkHeader checks the header of a frame against the limits and the unfinished message: its opcode open, and the bytes
+// and fragments that have arrived.
 func checkHeader(h ws.Header, open ws.OpCode, have, fragments int, lim *Limits) error {
 	if h.OpCode.IsControl() {
 		return nil
