@@ -2,17 +2,17 @@ package http1
 
 import "github.com/gobwas/ws"
 
-// deflateAnswer is what becomes of the offers of permessage-deflate (RFC 7692 section 7.1).
+// deflateAnswer is the answer to the offers of permessage-deflate (RFC 7692 section 7.1).
 type deflateAnswer uint8
 
 const (
 	deflateDeclined deflateAnswer = iota
 	deflateAccepted
-	deflateAcceptedWindow // the offer names server_max_window_bits, and so must the answer (section 7.1.2.1)
+	deflateAcceptedWindow // the offer has server_max_window_bits, so the answer must have it too (section 7.1.2.1)
 )
 
-// Neither side keeps its window from one message to the next: a message is then compressed once for all who get
-// it, and a connection needs no memory for it. A server may ask that of a client that did not offer it.
+// Neither side keeps its window from one message to the next. So a message is compressed once for all its receivers, and a
+// connection needs no memory for compression. A server may ask that of a client that did not offer it.
 const deflateHeader = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 var (
@@ -20,7 +20,7 @@ var (
 	deflateAcceptedWindowHeader = ws.HandshakeHeaderString(deflateHeader + "; server_max_window_bits=15\r\n")
 )
 
-// header is what the 101 says of it: nil is nothing.
+// header returns the header of the 101 for the answer, nil if there is none.
 func (a deflateAnswer) header() ws.HandshakeHeader {
 	switch a {
 	case deflateAccepted:
@@ -32,9 +32,9 @@ func (a deflateAnswer) header() ws.HandshakeHeader {
 	}
 }
 
-// answerExtensions reads one Sec-WebSocket-Extensions header and answers the first offer in it that can be met.
-// An offer with a parameter that is unknown, doubled or of a wrong value is declined, as RFC 7692 section 7.1 asks;
-// a list that is no list fails the handshake (RFC 6455 section 9.1).
+// answerExtensions reads one Sec-WebSocket-Extensions header and answers the first offer in it that can be accepted. An
+// offer with a parameter that is unknown, comes twice or has a wrong value is declined, as RFC 7692 section 7.1 asks. A
+// header that does not follow the grammar is an error (RFC 6455 section 9.1).
 func answerExtensions(list []byte) (answer deflateAnswer, err error) {
 	p := extensionParser{list}
 	for {
@@ -56,7 +56,7 @@ func answerExtensions(list []byte) (answer deflateAnswer, err error) {
 	}
 }
 
-// extensionParser reads the grammar of RFC 6455 section 9.1, in which white space may stand between any two parts.
+// extensionParser reads the grammar of RFC 6455 section 9.1. White space may be between any two parts.
 type extensionParser struct {
 	rest []byte
 }
@@ -91,7 +91,7 @@ func (p *extensionParser) extension() (answer deflateAnswer, ok bool) {
 	}
 }
 
-// take takes c, and the white space around it, if c comes next.
+// take skips c and the white space around it, if c is next.
 func (p *extensionParser) take(c byte) bool {
 	p.rest = trimSpace(p.rest)
 	if len(p.rest) == 0 || p.rest[0] != c {
@@ -110,10 +110,10 @@ func (p *extensionParser) token() (token []byte, ok bool) {
 	return token, n > 0
 }
 
-// parameter is the value of an extension's parameter. The longest one that means something has two digits.
+// parameter is the value of an extension's parameter. Valid values have one or two digits, so two bytes are kept.
 type parameter struct {
 	given bool
-	n     int // its length, whatever of it was kept
+	n     int // the length of the value, also if text has only a part of it
 	text  [2]byte
 }
 
@@ -164,7 +164,7 @@ func (v *parameter) bits() (bits int, ok bool) {
 
 // deflateOffer is one offer of permessage-deflate.
 type deflateOffer struct {
-	seen uint8 // bits of the parameters so far: none may come twice
+	seen uint8 // bits of the parameters that have come; none may come twice
 }
 
 const (
@@ -174,7 +174,7 @@ const (
 	seenClientBits
 )
 
-// add reports whether the offer can still be met with this parameter in it.
+// add adds a parameter to the offer, and reports whether the offer can be accepted with it.
 func (o *deflateOffer) add(name []byte, value parameter) (ok bool) {
 	var bit uint8
 	switch string(name) {
@@ -182,10 +182,10 @@ func (o *deflateOffer) add(name []byte, value parameter) (ok bool) {
 		bit, ok = seenServerTakeover, !value.given
 	case "client_no_context_takeover":
 		bit, ok = seenClientTakeover, !value.given
-	case "server_max_window_bits": // always with a value; compress/flate knows one window only
+	case "server_max_window_bits": // it always has a value; compress/flate has only the largest window
 		bits, is := value.bits()
 		bit, ok = seenServerBits, is && bits == 15
-	case "client_max_window_bits": // with or without one, and whatever it is: ours is the largest
+	case "client_max_window_bits": // it may have no value; any is accepted, because the Inflater has the largest window
 		_, is := value.bits()
 		bit, ok = seenClientBits, is || !value.given
 	}

@@ -12,8 +12,8 @@ import (
 // headEnd ends a request head (RFC 9112 section 2.1).
 var headEnd = []byte("\r\n\r\n")
 
-// HeadLen returns the length of the request head in buf, blank line included, or 0 while it is not whole. from is
-// how much of buf an earlier call has already seen, so that a head that drips in is not scanned again and again.
+// HeadLen returns the length of the request head in buf, with its blank line, or 0 if the head is not whole. from is how
+// many bytes of buf an earlier call has searched: a head that arrives byte by byte is not searched from the start each time.
 func HeadLen(buf []byte, from int) int {
 	from = max(0, from-len(headEnd)+1)
 	if at := bytes.Index(buf[from:], headEnd); at >= 0 {
@@ -22,7 +22,7 @@ func HeadLen(buf []byte, from int) int {
 	return 0
 }
 
-// Errors of our own checks; each has its answer in refusal.
+// Errors of the checks in this package. [Upgrader.refusal] has an answer to each.
 var (
 	errHead      = errors.New("malformed request head")
 	errBody      = errors.New("request has a body")
@@ -35,34 +35,34 @@ var (
 	errMethod    = errors.New("method")
 )
 
-// requestHead is what our own look at a request head finds. Its slices are parts of that head.
+// requestHead is a request head as parse reads it. Its slices are parts of that head.
 type requestHead struct {
 	query  []byte
 	host   []byte // of an absolute request target, else of the Host header
 	origin []byte
 	key    []byte
-	seen   uint8 // bits of the headers that may come once, and of Connection
+	seen   uint8 // bits of the headers that have come
 
-	// deflate answers the extensions that were offered.
+	// deflate is the answer to the extensions that were offered.
 	deflate deflateAnswer
-	// Lists that may come in several headers; nil when there is none. The memory is kept for the next request.
+	// Lists that may come in several headers. Their memory is kept for the next request.
 	forwarded    list // X-Forwarded-For
 	cookies      list
 	subprotocols list
 
 	authorization []byte
 
-	// What to look for beside the handshake itself. Fixed at creation.
+	// Which optional headers to read. Fixed at creation.
 	wantExtensions  bool
 	wantForwarded   bool
 	wantCredentials bool
 
-	// lean is the head without what the library does not read: a browser sends a dozen such headers, and it would
-	// bring each name into canonical form. The memory is kept for the next request.
+	// lean is the head with only the headers that the library needs. A browser sends a dozen others, and the library would
+	// bring the name of each into canonical form. The memory is kept for the next request.
 	lean []byte
 }
 
-// Headers that may not come twice: two readers of the same request would disagree about it.
+// Bits of headers. They may not come twice, because two programs could use different ones of the two.
 const (
 	seenHost = 1 << iota
 	seenOrigin
@@ -70,12 +70,11 @@ const (
 	seenKey
 	seenVersion
 	seenAuthorization
-	seenConnection // with the option upgrade; it is a list and may come in parts (RFC 9110 section 5.3)
+	seenConnection // with the option upgrade; this header is a list and may come several times (RFC 9110 section 5.3)
 )
 
-// parse looks for what the library lets pass: bodies, folded lines, control characters, repeated headers. It
-// also tells a plain request from a broken upgrade, so that people get the answer that helps them. It allocates
-// nothing.
+// parse refuses what the library accepts: bodies, folded lines, control characters, repeated headers. It also
+// distinguishes a plain request from a bad upgrade, so that people get an answer that helps them. It does not allocate.
 func (h *requestHead) parse(text []byte) error {
 	h.reset()
 	h.lean = append(h.lean, "GET / HTTP/1.1\r\n"...)
@@ -117,7 +116,7 @@ func (h *requestHead) reset() {
 	}
 }
 
-// keep has the library read a header.
+// keep adds a header to lean.
 func (h *requestHead) keep(name string, value []byte) {
 	h.lean = append(h.lean, name...)
 	h.lean = append(h.lean, ": "...)
@@ -146,8 +145,8 @@ func (h *requestHead) parseRequestLine(line []byte) error {
 	return h.parseTarget(target)
 }
 
-// parseTarget reads the request target. Beside the path that clients send, a server must take the absolute form
-// (RFC 9112 section 3.2.2, RFC 6455 section 4.1), whose authority then stands for the Host header.
+// parseTarget reads the request target. Clients send a path; a server must also accept the absolute form (RFC 9112 section
+// 3.2.2, RFC 6455 section 4.1), whose authority replaces the Host header.
 func (h *requestHead) parseTarget(target []byte) error {
 	path, query, _ := bytes.Cut(target, []byte("?"))
 	if scheme, rest, ok := bytes.Cut(path, []byte("://")); ok && (equalFold(scheme, "http") || equalFold(scheme, "https")) {
@@ -163,7 +162,7 @@ func (h *requestHead) parseTarget(target []byte) error {
 			path = []byte("/")
 		}
 	}
-	if p := string(path); p != "/" && p != "/ws" { // the two paths that the article's parts use
+	if p := string(path); p != "/" && p != "/ws" { // the paths that the clients and the server of the article use
 		return errNotFound
 	}
 	h.query = query
@@ -178,12 +177,12 @@ func (h *requestHead) parseField(line []byte) error {
 		return errHead
 	}
 	value = trimSpace(value)
-	switch len(name) { // few names have the length of one that matters
+	switch len(name) { // most headers are not needed, and the length of the name shows it
 	case len("Host"):
 		if equalFold(name, "Host") {
 			return h.setHost(value)
 		}
-	case len("Origin"): // and of Cookie
+	case len("Origin"): // also the length of Cookie
 		if equalFold(name, "Origin") {
 			h.origin = value
 			return h.once(seenOrigin)
@@ -212,7 +211,7 @@ func (h *requestHead) parseField(line []byte) error {
 		if equalFold(name, "Content-Length") && string(value) != "0" {
 			return errBody
 		}
-	case len("Sec-WebSocket-Key"): // and of Transfer-Encoding
+	case len("Sec-WebSocket-Key"): // also the length of Transfer-Encoding
 		if equalFold(name, "Sec-WebSocket-Key") {
 			h.key = value
 			return h.keepOnce(seenKey, "Sec-WebSocket-Key", value)
@@ -253,7 +252,7 @@ func (h *requestHead) setHost(value []byte) error {
 	return h.keepOnce(seenHost, "Host", value)
 }
 
-// setExtensions reads one of the headers; the offers of all of them are one list.
+// setExtensions reads one Sec-WebSocket-Extensions header. If there are several, their offers are one list.
 func (h *requestHead) setExtensions(value []byte) error {
 	answer, err := answerExtensions(value)
 	if h.deflate == deflateDeclined {
@@ -262,10 +261,10 @@ func (h *requestHead) setExtensions(value []byte) error {
 	return err
 }
 
-// list is a header that may come in several parts, which are one list in their order (RFC 9110 section 5.3).
+// list is a header that may come several times. The values are one list, in their order (RFC 9110 section 5.3).
 type list struct {
 	text  []byte
-	there bool
+	there bool // the header has come, perhaps with an empty value
 }
 
 func (l *list) add(value []byte, separator string) {
@@ -275,7 +274,7 @@ func (l *list) add(value []byte, separator string) {
 	l.text, l.there = append(l.text, value...), true
 }
 
-// value is the list, nil if there was no such header.
+// value returns the list, nil if there was no such header.
 func (l *list) value() []byte {
 	if !l.there {
 		return nil
@@ -298,7 +297,7 @@ func (h *requestHead) once(bit uint8) error {
 	return nil
 }
 
-// isKey reports whether key is the base64 of 16 bytes (RFC 6455 section 4.2.1 item 5): 22 digits and two paddings.
+// isKey reports whether key is the base64 of 16 bytes (RFC 6455 section 4.2.1 item 5): 22 digits and "==".
 func isKey(key []byte) bool {
 	digits, ok := bytes.CutSuffix(key, []byte("=="))
 	if !ok || len(digits) != 22 {
@@ -314,7 +313,7 @@ func isKey(key []byte) bool {
 	return true
 }
 
-// userOf finds the label of ?user= in a query. Other parameters are not ours to judge.
+// userOf returns the value of ?user= in a query. Other parameters are ignored.
 func userOf(query []byte) (string, error) {
 	for len(query) > 0 {
 		var pair []byte
@@ -324,7 +323,7 @@ func userOf(query []byte) (string, error) {
 			continue
 		}
 		user, err := url.QueryUnescape(string(value))
-		if err != nil || user != "" && protocol.CheckName(user) != nil { // the same alphabet and length as a channel's name
+		if err != nil || user != "" && protocol.CheckName(user) != nil { // the rule for channel names
 			return "", errHead
 		}
 		return user, nil

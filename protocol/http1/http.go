@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// IsLoopbackHost reports whether host (a name or an address, no port, IPv6 with or without brackets) can only be
-// this machine.
+// IsLoopbackHost reports whether host always means the machine that looks it up: a loopback address, localhost, or a name
+// below localhost. host has no port; an IPv6 address may have brackets.
 func IsLoopbackHost(host string) bool {
 	if inside, ok := strings.CutPrefix(host, "["); ok {
 		if host, ok = strings.CutSuffix(inside, "]"); !ok {
@@ -25,8 +25,8 @@ func IsLoopbackHost(host string) bool {
 	return len(host) == len(name) || host[len(host)-len(name)-1] == '.' // RFC 6761 section 6.3
 }
 
-// splitHostPort splits an authority into host (IPv6 with its brackets) and port, which may be absent. It knows no
-// userinfo and no percent-encoding: neither a browser's Origin nor a client's request has them.
+// splitHostPort splits an authority into host (IPv6 with its brackets) and port, which may be absent. It accepts no userinfo
+// and no percent-encoding: neither the Origin of a browser nor the request of a client has them.
 func splitHostPort[T string | []byte](authority T) (host, port T, ok bool) {
 	end := len(authority)
 	for i := range len(authority) {
@@ -75,8 +75,8 @@ func isPort[T string | []byte](port T) bool {
 	return len(port) > 0 && len(port) <= 5
 }
 
-// equalFold compares as HTTP does: letters of ASCII without regard to case. Unlike bytes.EqualFold it knows no
-// other letters, of which some fold to ASCII.
+// equalFold compares as HTTP does: the case of ASCII letters does not matter. bytes.EqualFold is not used, because it also
+// finds some letters outside ASCII equal to ASCII ones.
 func equalFold[A, B string | []byte](a A, b B) bool {
 	if len(a) != len(b) {
 		return false
@@ -129,9 +129,9 @@ func all(text []byte, class byte) bool {
 	return true
 }
 
-// isFieldValue reports whether value has no control characters but tabs (RFC 9110 section 5.5). Values are most of a
-// request head, so eight bytes are looked at together: the terms are not zero if one of them is below a space, or
-// the delete character.
+// isFieldValue reports whether value has no control characters except tabs (RFC 9110 section 5.5). Most of a request head is
+// values, so eight bytes are checked together: the first term is not 0 if one of them may be less than a space, the second
+// if one may be the delete character.
 func isFieldValue(value []byte) bool {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	rest := value
@@ -139,7 +139,7 @@ func isFieldValue(value []byte) bool {
 		x := binary.LittleEndian.Uint64(rest)
 		y := x ^ ones*0x7f
 		if ((x-ones*' ')&^x|(y-ones)&^y)&highs != 0 {
-			return all(value, valueByte) // perhaps a tab
+			return all(value, valueByte) // it may be a tab
 		}
 	}
 	return all(rest, valueByte)
@@ -148,7 +148,7 @@ func isFieldValue(value []byte) bool {
 // isToken reports whether name is a token (RFC 9110 section 5.6.2).
 func isToken(name []byte) bool { return len(name) > 0 && all(name, tokenByte) }
 
-// trimSpace takes off the white space that may stand around a field value (RFC 9110 section 5.5).
+// trimSpace removes the white space that may be around a field value (RFC 9110 section 5.5).
 func trimSpace(value []byte) []byte {
 	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
 		value = value[1:]
@@ -159,7 +159,7 @@ func trimSpace(value []byte) []byte {
 	return value
 }
 
-// cutLine cuts the first line, which CR LF ends, off text.
+// cutLine splits text after its first line, which must end with CR LF.
 func cutLine(text []byte) (line, rest []byte, ok bool) {
 	at := bytes.IndexByte(text, '\r')
 	if at < 0 || at+1 == len(text) || text[at+1] != '\n' {

@@ -16,19 +16,19 @@ const (
 	// maxProxyV1 is the longest line, CR LF included (PROXY protocol section 2.1).
 	maxProxyV1 = 107
 
-	// maxProxyV2 fits one TCP segment of the least size that every host takes: 16 bytes, at most 216 of addresses, and
-	// room for the extensions (TLVs) that load balancers add.
+	// maxProxyV2 fits the smallest TCP segment that every host accepts. A header has 16 bytes, at most 216 bytes of
+	// addresses, and the extensions (TLVs) that load balancers add.
 	maxProxyV2 = 536
 
 	proxyV1 = "PROXY "
 	proxyV2 = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// ParseProxyHeader reads the header that a load balancer puts before a connection's first byte: version 1 or 2 of
-// https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt. addr is where the connection came from, zero when the
-// header does not say (LOCAL, UNKNOWN, a family that is not IP); then the peer's own address stands. n is how many
-// bytes the header has; while it is 0 and err is nil, more of them are needed. What can no longer become a header is
-// refused at its first wrong byte.
+// ParseProxyHeader reads the header that a load balancer sends before the first byte of a connection: version 1 or 2 of
+// https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt. addr is the client's address; it is zero if the header has
+// none (LOCAL, UNKNOWN, a family that is not TCP over IP): then the peer's own address counts. n is the length of the
+// header. If n is 0 and err is nil, buf has only a part of it. Bytes that cannot become a header are refused early, most of
+// them at the first wrong byte.
 func ParseProxyHeader(buf []byte) (addr netip.AddrPort, n int, err error) {
 	switch {
 	case beginsLike(buf, proxyV1):
@@ -40,7 +40,7 @@ func ParseProxyHeader(buf []byte) (addr netip.AddrPort, n int, err error) {
 	}
 }
 
-// beginsLike reports whether buf begins with prefix, or is the beginning of it.
+// beginsLike reports whether buf begins with prefix, or prefix begins with buf.
 func beginsLike(buf []byte, prefix string) bool {
 	n := min(len(buf), len(prefix))
 	return string(buf[:n]) == prefix[:n]
@@ -65,7 +65,7 @@ func parseProxyV1(buf []byte) (addr netip.AddrPort, n int, err error) {
 	if !ok {
 		return addr, 0, ErrProxyHeader
 	}
-	if unknown { // whatever follows (section 2.1)
+	if unknown { // the rest of the line is ignored (section 2.1)
 		return addr, end + 1, nil
 	}
 	fields := strings.Split(text, " ")
@@ -80,7 +80,7 @@ func parseProxyV1(buf []byte) (addr netip.AddrPort, n int, err error) {
 	return from, end + 1, nil
 }
 
-// maybeProxyLine reports whether rest, a part of a TCP4 or TCP6 line, holds nothing but what such a line is made of.
+// maybeProxyLine reports whether rest, the first part of a TCP4 or TCP6 line, has only characters that such a line can have.
 func maybeProxyLine(rest []byte) bool {
 	const family = len("TCP4")
 	for i, c := range rest[min(len(rest), family):] {
@@ -120,7 +120,7 @@ func parseProxyV2(buf []byte) (addr netip.AddrPort, n int, err error) {
 	if len(rest) > 0 && rest[0] != local && rest[0] != proxy {
 		return addr, 0, ErrProxyHeader
 	}
-	// LOCAL is the load balancer's own connection, a health check: its family means nothing.
+	// LOCAL is a connection of the load balancer itself, as for a health check: its address family does not matter.
 	isProxy := len(rest) > 0 && rest[0] == proxy
 	if isProxy && len(rest) > 1 && (rest[1]>>4 > 3 || rest[1]&0xf > 2) {
 		return addr, 0, ErrProxyHeader
@@ -152,10 +152,11 @@ func parseProxyV2(buf []byte) (addr netip.AddrPort, n int, err error) {
 	return addr, fixed + length, nil
 }
 
-// ClientAddr returns the address that a request came from: peer, who sent it, or while that is a trusted proxy, whom
-// it names in X-Forwarded-For ([Request.ForwardedFor]), from the right to the left. Only what a trusted proxy appended
-// counts: what stands to the left of that came from the client, and may be anything. An entry that is no address
-// ends the walk at the proxy that vouches for nobody. Trusted prefixes of IPv4 are written as such, not inside IPv6.
+// ClientAddr returns the address of the client that sent a request. That is peer, unless peer is a trusted proxy. Then it is
+// the last entry of X-Forwarded-For ([Request.ForwardedFor]), unless that is a trusted proxy, too; and so on to the left.
+// Each proxy appends the address that it was called from, so only entries of trusted proxies are used: the client itself
+// may have sent any entries to the left of them. If an entry is not an address, the result is the proxy that appended it.
+// Trusted prefixes of IPv4 must be IPv4, not IPv4 in IPv6.
 func ClientAddr(peer netip.Addr, forwardedFor string, trusted []netip.Prefix) netip.Addr {
 	addr := peer.Unmap()
 	for IsTrusted(addr, trusted) {
@@ -172,7 +173,7 @@ func ClientAddr(peer netip.Addr, forwardedFor string, trusted []netip.Prefix) ne
 	return addr
 }
 
-// IsTrusted reports whether an address is in one of the networks that are believed.
+// IsTrusted reports whether an address is in one of the trusted networks.
 func IsTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	for _, prefix := range trusted {
 		if prefix.Contains(addr) {
@@ -182,7 +183,7 @@ func IsTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	return false
 }
 
-// forwardedAddr reads an entry of X-Forwarded-For: an address, to which some proxies add the port.
+// forwardedAddr reads an entry of X-Forwarded-For: an address, which some proxies write with a port.
 func forwardedAddr(entry string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(entry)
 	if err != nil {

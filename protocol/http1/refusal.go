@@ -12,12 +12,12 @@ import (
 // Refusal is the answer to a request that is not upgraded.
 type Refusal struct {
 	Status     int    // HTTP status
-	Reason     string // the metric label: one word a cause
-	Body       string // for the person who reads it, without a line end
+	Reason     string // the metric label: one word for each cause
+	Body       string // for people, without a line end
 	RetryAfter int    // seconds; 0 leaves the header out
 }
 
-// Refusals that do not come from reading a request.
+// Refusals whose reason is not in the request head, but for the token.
 var (
 	RefuseTimeout  = &Refusal{Status: http.StatusRequestTimeout, Reason: "handshake_timeout", Body: "The request was not complete in time."}
 	RefuseHeadLong = &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head_too_large", Body: "The request head is too large."}
@@ -29,7 +29,7 @@ var (
 	RefuseInbound  = &Refusal{Status: http.StatusServiceUnavailable, Reason: "inbound_full", Body: "Too many requests and messages are unfinished.", RetryAfter: 2}
 	RefuseProxy    = &Refusal{Status: http.StatusBadRequest, Reason: "bad_proxy_header", Body: "A PROXY protocol header is expected here."}
 	RefuseNoToken  = &Refusal{Status: http.StatusUnauthorized, Reason: "no_token", Body: "A token is needed: Authorization: Bearer <token>, or Sec-WebSocket-Protocol: carillon.v1, bearer.<token>."}
-	// The body of those about a token is why it is not good.
+	// Refusals of a token. The caller sets a Body that says what is wrong with it.
 	RefuseToken    = &Refusal{Status: http.StatusUnauthorized, Reason: "bad_token"}
 	RefuseExpired  = &Refusal{Status: http.StatusUnauthorized, Reason: "token_expired"}
 	RefuseKey      = &Refusal{Status: http.StatusServiceUnavailable, Reason: "token_not_yet", RetryAfter: 5}
@@ -62,7 +62,7 @@ func AppendRefusal(dst []byte, r *Refusal) []byte {
 	return out.Bytes()
 }
 
-// refusal finds the answer to a request that failed.
+// refusal returns the answer to a request that failed with err.
 func (u *Upgrader) refusal(err error) *Refusal {
 	bad := func(body string) *Refusal {
 		return &Refusal{Status: http.StatusBadRequest, Reason: "bad_request", Body: body}
@@ -85,7 +85,7 @@ func (u *Upgrader) refusal(err error) *Refusal {
 	case errors.Is(err, errBody):
 		return bad("A handshake has no body.")
 	case errors.Is(err, errDuplicate):
-		return bad("A header that may come once came twice.")
+		return bad("A header that may come only once came twice.")
 	case errors.Is(err, errHead), errors.Is(err, ws.ErrMalformedRequest):
 		return bad("The request is malformed.")
 	case errors.Is(err, ws.ErrHandshakeBadHost):
@@ -103,8 +103,8 @@ func (u *Upgrader) refusal(err error) *Refusal {
 	}
 }
 
-// rebound is for whoever meets the rule of LoopbackHost without meaning harm: a proxy is in front, or a name was given to
-// this machine.
+// rebound explains the rule of Config.LoopbackHost to operators. It refuses their own pages if there is a proxy in front of
+// the gateway, or if the machine has a name of its own.
 const rebound = "This origin is not allowed: this gateway listens on loopback and asks for no token, so pages connect from localhost only. " +
 	"Start it with -allow-origin and the origin of your pages, or behind a proxy with -trusted-proxy and the proxy's address."
 

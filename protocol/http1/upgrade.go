@@ -11,40 +11,42 @@ import (
 
 // Config says which handshakes are accepted.
 type Config struct {
-	// AllowOrigins are origins (scheme://host[:port], lower case) that pages may connect from; "*" is any. When it is
-	// empty a page may connect if its origin's host equals the Host header, or if Loopback is set and it is a
-	// loopback origin itself. Requests without an Origin do not come from a page and are always allowed.
+	// AllowOrigins are the origins (scheme://host[:port]) of pages that may connect; "*" is any origin. If the list is
+	// empty, a page may connect if the host and port of its origin equal the Host header, or if Loopback is set and its
+	// origin is a loopback one. Requests without an Origin do not come from a page and are always accepted.
 	AllowOrigins []string
 	Loopback     bool
-	// LoopbackHost has an origin that equals Host count only if Host is a loopback name or address. It is for gateways
-	// that nothing but their loopback address protects: anybody can have a name point there (DNS rebinding), and a page
-	// of that name has an origin that equals Host. No other name can be told from it.
+	// LoopbackHost accepts an origin that equals the Host header only if that is a loopback name or address. It is for
+	// gateways that are protected by nothing but their loopback address. Anybody can make a DNS name point to that address
+	// (DNS rebinding), and a page of such a name has an origin that equals Host. It cannot be distinguished from a page of
+	// the gateway's own name.
 	LoopbackHost bool
-	// Deflate accepts permessage-deflate (RFC 7692) when it is offered; else extensions are not looked at.
+	// Deflate accepts offers of permessage-deflate (RFC 7692). If it is not set, extensions are ignored.
 	Deflate bool
-	// TrustForwarded keeps X-Forwarded-For, for [ClientAddr] to judge; else it is not looked at.
+	// TrustForwarded sets Request.ForwardedFor. If it is not set, X-Forwarded-For is ignored.
 	TrustForwarded bool
-	// Credentials keeps where a token may stand; else it is not looked at.
+	// Credentials sets Request.Credentials.
 	Credentials bool
-	// DemoURL is named in the answer to people who open the port in a browser. May be empty.
+	// DemoURL is in the answer to people who open the port in a browser. May be empty.
 	DemoURL string
 }
 
-// Request is what an accepted handshake said.
+// Request is what the gateway needs of an accepted handshake.
 type Request struct {
-	User        string // of ?user=: a label, nothing more
-	Subprotocol bool   // [protocol.Subprotocol] was offered, and so answered
+	User        string // the value of ?user=: a label that proves nothing
+	Subprotocol bool   // [protocol.Subprotocol] was offered and accepted
 	Deflate     bool   // permessage-deflate was offered and accepted
 
-	// ForwardedFor is X-Forwarded-For, several headers joined into one list, as whoever sent it says.
+	// ForwardedFor is X-Forwarded-For, as the peer sent it; several headers are joined into one list. [ClientAddr] says
+	// what of it can be trusted.
 	ForwardedFor string
 
-	// Credentials are where a token may stand, as the client sent it; nil unless they are looked for.
+	// Credentials are the parts of the request that may have a token; nil unless Config.Credentials is set.
 	Credentials *Credentials
 }
 
-// Credentials are the parts of a request in which a token may stand; one that is absent is nil. Several headers of
-// Subprotocols or Cookie are one list.
+// Credentials are the parts of a request that may have a token, as the client sent them. A part that is absent is nil.
+// Several headers of Subprotocols or Cookie are joined into one list.
 type Credentials struct {
 	Subprotocols  []byte // Sec-WebSocket-Protocol
 	Authorization []byte
@@ -52,25 +54,25 @@ type Credentials struct {
 	Query         []byte // without the question mark
 }
 
-// Upgrader answers opening handshakes (RFC 6455 section 4.2). One per loop: its memory is reused. Not safe for
-// concurrent use.
+// Upgrader answers opening handshakes (RFC 6455 section 4.2). A loop has one for all its connections, and its memory is
+// reused. Not safe for concurrent use.
 type Upgrader struct {
 	cfg  Config
 	lib  ws.Upgrader
 	conn headConn
-	req  Request     // the answer of the last Upgrade
+	req  Request     // the result of the last Upgrade
 	in   requestHead // the request being read
 
 	credentials Credentials // of the last Upgrade
 }
 
-// headConn gives the library exactly one request head to read, and takes its answer.
+// headConn is the connection that the library reads one request head from, and writes the response to.
 type headConn struct {
 	head []byte
 	out  []byte
 }
 
-var errHeadRead = errors.New("request head is used up")
+var errHeadRead = errors.New("request head has ended")
 
 func (c *headConn) Read(p []byte) (int, error) {
 	if len(c.head) == 0 {
@@ -106,9 +108,9 @@ func NewUpgrader(cfg Config) *Upgrader {
 	return u
 }
 
-// Upgrade reads one whole request head, blank line included, and appends the 101 response to dst. When the request
-// is refused, nothing is appended. The Request is valid until the next call, and its Credentials as long as head, which
-// is not kept.
+// Upgrade reads one whole request head, with its blank line, and appends the 101 response to dst. If the request is refused
+// it appends nothing and returns the refusal. The Request is valid until the next call; its Credentials are also invalid as
+// soon as head changes.
 func (u *Upgrader) Upgrade(dst, head []byte) ([]byte, *Request, *Refusal) {
 	u.req = Request{}
 	out, err := u.upgrade(dst, head)
@@ -141,12 +143,12 @@ func (u *Upgrader) upgrade(dst, head []byte) (out []byte, err error) {
 	return u.conn.out, err
 }
 
-// chooseProtocol reads the list of sub-protocols that are offered. When ours is not among them none is answered:
-// the client decides whether it goes on (RFC 6455 section 4.2.2).
+// chooseProtocol reads one list of offered sub-protocols. If it does not have [protocol.Subprotocol], none is accepted, and
+// the client decides whether it continues (RFC 6455 section 4.2.2). ok is false if the list is malformed.
 func (u *Upgrader) chooseProtocol(offered []byte) (chosen string, ok bool) {
 	for name := range bytes.SplitSeq(offered, []byte(",")) {
 		switch name = trimSpace(name); {
-		case len(name) == 0: // RFC 9110 section 5.6.1.2
+		case len(name) == 0: // empty elements are allowed (RFC 9110 section 5.6.1.2)
 		case !isToken(name):
 			return "", false
 		case string(name) == protocol.Subprotocol:
@@ -156,8 +158,8 @@ func (u *Upgrader) chooseProtocol(offered []byte) (chosen string, ok bool) {
 	return chosen, true
 }
 
-// checkOrigin is the defence against pages of other sites that connect with the user's cookies or from the
-// user's own network (RFC 6455 section 10.2).
+// checkOrigin refuses pages of other sites: they would connect with the user's cookies, or from the user's own network (RFC
+// 6455 section 10.2). [Config] says which pages are accepted.
 func (u *Upgrader) checkOrigin() error {
 	if u.in.seen&seenOrigin == 0 {
 		return nil
