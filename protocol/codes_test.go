@@ -23,7 +23,7 @@ type named struct {
 	Meaning string `json:"meaning"`
 }
 
-// constants reads the constants of a type, and the comments behind them, from codes.go: the source is the table.
+// constants reads the constants of a type, and the comments after them, from codes.go: they are the table.
 func constants(t *testing.T, typeName string) (rows []named) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "codes.go", nil, parser.ParseComments)
@@ -56,7 +56,7 @@ func TestCodesGolden(t *testing.T) {
 	golden(t, "testdata/gaps.json", indented(t, constants(t, "GapReason")))
 }
 
-// comeback.json holds the rule for codes that are not in the table, at the ends of the ranges.
+// comeback.json has the codes at the ends of the ranges, which are not in the table.
 func TestComebackOfGolden(t *testing.T) {
 	type row struct {
 		Code     ws.StatusCode `json:"code"`
@@ -106,7 +106,7 @@ func TestCodes(t *testing.T) {
 		if c.Name == "" || c.Meaning == "" || c.Comeback == "" {
 			t.Errorf("Codes has a row with a hole: %+v", c)
 		}
-		// The table may not contradict its own rule of ranges.
+		// A row of the table must not contradict the rule of its range.
 		switch {
 		case c.Code >= 4000 && c.Code < 4100 && c.Comeback != ComebackNever,
 			c.Code >= 4100 && c.Code < 4200 && c.Comeback != ComebackBackoff,

@@ -18,7 +18,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// A client that is not ours reads what we compress, and we what it does, whatever it offers.
+// Another implementation, coder/websocket, reads what this one compresses, and the other way round, with each of its offers.
 func TestDeflateCoder(t *testing.T) {
 	for _, mode := range []coder.CompressionMode{coder.CompressionNoContextTakeover, coder.CompressionContextTakeover} {
 		ours, theirs := net.Pipe()
@@ -61,7 +61,7 @@ func TestDeflateCoder(t *testing.T) {
 	}
 }
 
-// echo is a gateway for one connection: it answers each message with a notification that carries it.
+// echo is a gateway for one connection. It answers each message with a notification that has the message as its data.
 func echo(conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
 	buf := make([]byte, 64<<10)

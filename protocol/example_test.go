@@ -14,7 +14,8 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// The life of a connection: bytes come in, in pieces of any size, and bytes go out. All of it belongs to one loop.
+// One connection from its handshake to a notification. The bytes may arrive in parts of any size. All of it belongs to one
+// loop.
 func Example() {
 	upgrader := http1.NewUpgrader(http1.Config{Loopback: true})
 	limits := websocket.Limits{MaxMessage: 64 << 10, MaxFragments: 128}
@@ -61,7 +62,7 @@ func Example() {
 		}
 	}
 
-	// A publication is encoded once, for however many subscribers.
+	// A publication is encoded once for all subscribers.
 	notification, _ := protocol.NewNotification("user:42", `{"title":"hi"}`, now)
 	sent = append(sent, notification.Bytes()...)
 

@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// notificationText is about n bytes of the JSON that applications send: keys that repeat, values that do not.
+// notificationText returns about n bytes of JSON as applications send it: the keys repeat, the values do not.
 func notificationText(n int) string {
 	var b strings.Builder
 	b.WriteByte('[')
@@ -27,7 +27,7 @@ func notificationText(n int) string {
 	return strings.TrimSuffix(b.String(), ",") + "]"
 }
 
-// noise is n bytes of ASCII, of the most random kind that JSON leaves as they are.
+// noise returns n random bytes of ASCII that JSON does not escape.
 func noise(n int) string {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, 0, n)
@@ -110,7 +110,7 @@ func TestFrameDeflated(t *testing.T) {
 	}
 }
 
-// Bytes that do not shrink go as they are, not copied: no JSON is like that, but the rule must hold.
+// If the compressed form is not smaller, In returns the frame itself. No JSON is like that, but the rule must hold.
 func TestFrameDeflatedNotSmaller(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{websocket.MinDeflate, 1000, 70_000} {
@@ -125,7 +125,7 @@ func TestFrameDeflatedNotSmaller(t *testing.T) {
 	}
 }
 
-// What a backlog keeps may be the rest of a frame: it is left alone.
+// FrameOf may have the rest of a frame, so In returns the frame itself.
 func TestFrameOfDeflated(t *testing.T) {
 	long, _ := NewNotification("c", strings.Repeat("x", 1000), 1)
 	for _, framed := range [][]byte{long.Bytes(), long.Bytes()[100:], long.In(Deflated).Bytes(), {}} {
@@ -136,8 +136,8 @@ func TestFrameOfDeflated(t *testing.T) {
 	}
 }
 
-// A backlog that keeps the second form keeps nothing of the first.
-func TestDeflatedLetsGoOfTheFrame(t *testing.T) {
+// The compressed form does not keep the plain one in memory.
+func TestDeflatedDoesNotKeepThePlainForm(t *testing.T) {
 	f, _ := NewNotification("c", notificationText(1000), 1)
 	freed := make(chan struct{})
 	runtime.AddCleanup(f, func(struct{}) { close(freed) }, struct{}{})
@@ -147,12 +147,12 @@ func TestDeflatedLetsGoOfTheFrame(t *testing.T) {
 	select {
 	case <-freed:
 	case <-time.After(10 * time.Second):
-		t.Error("the frame is kept by its second form")
+		t.Error("the compressed form keeps the plain one in memory")
 	}
 	runtime.KeepAlive(second)
 }
 
-// The second form costs a frame one word until it is asked for.
+// A frame without another form has one word for other forms.
 func TestFrameSize(t *testing.T) {
 	var f Frame
 	if got, want := unsafe.Sizeof(f), unsafe.Sizeof(f.bytes)+unsafe.Sizeof(f.channel)+unsafe.Sizeof(uintptr(0)); got != want {
@@ -160,7 +160,7 @@ func TestFrameSize(t *testing.T) {
 	}
 }
 
-// Loops that ask at the same time get one and the same form.
+// Loops that call In at the same time get the same frame.
 func TestFrameDeflatedShared(t *testing.T) {
 	data := notificationText(2000)
 	for range 200 {
@@ -202,13 +202,12 @@ func TestFrameDeflatedAllocs(t *testing.T) {
 		f := Frame{bytes: framed}
 		f.In(Deflated)
 	})
-	if got > 3 { // the frame, the record of its second form, and that
+	if got > 3 { // the plain frame, the record of its other forms, and the bytes
 		t.Errorf("compressing a frame allocates %v times, want at most 3", got)
 	}
 }
 
-// BenchmarkDeflated: once is what a publication costs when its first compressed connection comes, again what every
-// other one costs.
+// "once" is the cost of a publication for its first connection that compresses, "again" the cost for each other one.
 func BenchmarkDeflated(b *testing.B) {
 	for _, n := range []int{256, 1024, 4096, 65536, 200_000} { // the last is near the bound, escapes included
 		f, _ := NewNotification("user:42", notificationText(n), 1_767_225_600_000)

@@ -12,7 +12,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// The header of each length, as RFC 6455 section 5.2 has it.
+// The header for each length is that of RFC 6455 section 5.2.
 func TestFrameHeader(t *testing.T) {
 	overhead := len(`{"type":"pong","id":"","timestamp":0}`)
 	for _, tc := range []struct {
@@ -74,7 +74,7 @@ func TestNewNotificationNotUTF8(t *testing.T) {
 	}
 }
 
-// A frame stays as it was made, whatever is encoded after it and whoever reads it.
+// A frame does not change when others are encoded after it, or when several goroutines read it.
 func TestFrameShared(t *testing.T) {
 	first, _ := NewNotification("user:42", "first", 1)
 	want := bytes.Clone(first.Bytes())

@@ -2,7 +2,7 @@ package http1
 
 import "testing"
 
-// TestUpgradeCredentials finds every place in which a token may stand, and none of them unless it is told to look.
+// Credentials are every part of a request that may have a token. They are nil unless Config asks for them.
 func TestUpgradeCredentials(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -46,7 +46,7 @@ func TestUpgradeCredentials(t *testing.T) {
 			}
 		})
 	}
-	// Which of two would count depends on who reads them.
+	// Two programs could use different ones of the two.
 	twice := request("+Authorization: Bearer a", "+Authorization: Bearer b")
 	if _, _, refusal := NewUpgrader(Config{Credentials: true}).Upgrade(nil, []byte(twice)); refusal == nil || refusal.Status != 400 {
 		t.Errorf("Upgrade(two Authorization headers) = %+v, want 400", refusal)
@@ -58,7 +58,7 @@ func equalCredentials(a, b Credentials) bool {
 		string(a.Cookie) == string(b.Cookie) && string(a.Query) == string(b.Query)
 }
 
-// A head of many headers costs what its bytes do, and no memory: whoever sends it has shown no token yet.
+// A head of many headers allocates nothing: its sender has not shown a token yet.
 func TestManyCredentialsAllocateNothing(t *testing.T) {
 	u := NewUpgrader(Config{Credentials: true})
 	for name, line := range map[string]string{"cookies": "+Cookie:", "sub-protocols": "+Sec-WebSocket-Protocol: x"} {

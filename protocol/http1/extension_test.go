@@ -10,7 +10,7 @@ const (
 	deflateAnsweredWindow = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15\r\n"
 )
 
-// What RFC 7692 section 7.1 says of each offer, and RFC 6455 section 9.1 of the list.
+// Offers are answered as RFC 7692 section 7.1 says, and lists are read as RFC 6455 section 9.1 says.
 func TestUpgradeDeflate(t *testing.T) {
 	const refused = "refused"
 	offer := func(value string) string { return request("Sec-WebSocket-Extensions: " + value) }
@@ -116,7 +116,7 @@ func TestUpgradeDeflate(t *testing.T) {
 			if out, next, refusal := u.Upgrade(nil, []byte(request())); refusal != nil || *next != (Request{}) || strings.Contains(string(out), "Extensions") {
 				t.Errorf("after it Upgrade(least) = %+v, %+v, want nothing of the one before", next, refusal)
 			}
-			// While it is off nothing of the header matters, not even that it is malformed.
+			// If compression is off the header is ignored, even a malformed one.
 			out, got, refusal = NewUpgrader(Config{}).Upgrade(nil, []byte(tc.in))
 			if refusal != nil || got.Deflate || strings.Contains(string(out), "Extensions") {
 				t.Errorf("Upgrade(%.100q) = %+v, %+v while deflate is off, want it ignored", tc.in, got, refusal)
@@ -125,8 +125,8 @@ func TestUpgradeDeflate(t *testing.T) {
 	}
 }
 
-// leastAllocs is how often f allocates. With the race detector on a sync.Pool forgets at random what it was given, so
-// one measurement may find more.
+// leastAllocs returns how often f allocates. With the race detector a sync.Pool drops some of its items at random, so a
+// single measurement may find more.
 func leastAllocs(f func()) float64 {
 	least := testing.AllocsPerRun(100, f)
 	for range 9 {
@@ -135,7 +135,7 @@ func leastAllocs(f func()) float64 {
 	return least
 }
 
-// Deflate costs a handshake no allocation.
+// A handshake with an offer of compression allocates no more than one without.
 func TestUpgradeDeflateAllocs(t *testing.T) {
 	count := func(cfg Config) float64 {
 		u, head, dst := NewUpgrader(cfg), []byte(chromeHead), make([]byte, 0, 1024)

@@ -83,7 +83,7 @@ func TestSplitHostPort(t *testing.T) {
 	}
 }
 
-// Every byte at every place of a value, among bytes that are near the edges of what is looked at together.
+// Every byte at every place of a value. The other bytes are those that the check of eight bytes could confuse with bad ones.
 func TestIsFieldValue(t *testing.T) {
 	for c := range 256 {
 		want := c >= ' ' && c != 0x7f || c == '\t'

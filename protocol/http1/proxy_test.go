@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// binaryHeader builds a header of version 2, right or wrong.
+// binaryHeader builds a header of version 2, valid or not.
 func binaryHeader(command, family byte, length int, body string) string {
 	head := append([]byte(proxyV2), command, family)
 	return string(binary.BigEndian.AppendUint16(head, uint16(length))) + body
@@ -23,13 +23,13 @@ const (
 	proxyLine = "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n"
 )
 
-// proxyRows are headers and what comes of them. early is after how many bytes a bad one is known to be bad.
+// proxyRows are headers and what they mean. early is the number of bytes after which a bad header must be refused.
 var proxyRows = []struct {
 	name  string
 	in    string
 	want  string // the address; empty for none
-	n     int    // 0: in is refused, or cut off
-	early int    // 0: in is the beginning of a header
+	n     int    // 0: the header is refused, or not whole
+	early int    // 0: the header is not refused
 }{
 	{name: "nothing", in: ""},
 	{name: "2.1 TCP4", in: proxyLine, want: "192.0.2.1:56324", n: len(proxyLine)},
@@ -106,7 +106,7 @@ var proxyRows = []struct {
 	{name: "T7 TLS hello", in: "\x16\x03\x01", early: 1},
 }
 
-// Each header as it comes in byte by byte: not one byte sooner or later is it known what it is.
+// Each header arrives byte by byte. The result must come after the expected byte, not sooner and not later.
 func TestParseProxyHeader(t *testing.T) {
 	for _, tc := range proxyRows {
 		t.Run(tc.name, func(t *testing.T) {
@@ -188,7 +188,7 @@ func TestClientAddr(t *testing.T) {
 	}
 }
 
-// Several headers are one list, in their order.
+// Several X-Forwarded-For headers are one list, in their order.
 func TestUpgradeForwardedFor(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -219,7 +219,7 @@ func TestUpgradeForwardedFor(t *testing.T) {
 	}
 }
 
-// FuzzProxy gives the same bytes one more at a time: what was decided stays, and needs no more than the bounds.
+// The header arrives byte by byte. A decision must not change when more bytes arrive, and must come within the bounds.
 func FuzzProxy(f *testing.F) {
 	for _, row := range proxyRows {
 		f.Add([]byte(row.in))

@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// What the clients that matter send, to the byte.
+// The exact requests of common clients.
 const (
 	// The article's load test: the ws package of Node.
 	nodeHead = "GET / HTTP/1.1\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
@@ -40,8 +40,8 @@ const (
 		"Origin: https://ws.example.com\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
-// request builds a good head with some headers changed: "Name: value" replaces or adds, "-Name" takes out, "+Name: value"
-// adds a second one, and anything with " HTTP/" is the request line.
+// request builds a valid head with some changes: "Name: value" replaces or adds a header, "-Name" removes one, "+Name: value"
+// adds a second one, and a change with " HTTP/" in it replaces the request line.
 func request(changes ...string) string {
 	line := "GET /ws HTTP/1.1"
 	headers := []string{
@@ -358,7 +358,7 @@ func TestUpgradeRefused(t *testing.T) {
 				t.Errorf("Upgrade(%.100q) answers %q, want nothing", tc.in, out)
 			}
 			checkRefusal(t, refusal)
-			// One bad request must not hang over the next.
+			// A bad request must not have an effect on the next one.
 			if _, next, refusal := u.Upgrade(nil, []byte(request())); refusal != nil || *next != (Request{}) {
 				t.Errorf("after it Upgrade(good) = %+v, %+v", next, refusal)
 			}
@@ -417,7 +417,7 @@ func TestAppendRefusal(t *testing.T) {
 	}
 }
 
-// A head that drips in, with a first frame behind it, is found at the same place however it was cut.
+// HeadLen finds the end of a head that arrives in parts, with a frame after it, wherever it is cut.
 func TestHeadLen(t *testing.T) {
 	for _, tc := range []struct {
 		name, head, behind string
@@ -449,7 +449,7 @@ func TestHeadLen(t *testing.T) {
 	}
 }
 
-// FuzzUpgrade: what is accepted here must be a request for net/http too, with the same meaning.
+// A request that is accepted is also one for net/http, with the same meaning.
 func FuzzUpgrade(f *testing.F) {
 	for _, head := range []string{
 		nodeHead, chromeHead, firefoxHead, nginxHead, request("GET /ws?user=Ann+%C3%A9&x HTTP/1.1"),
@@ -530,7 +530,7 @@ func TestUpgradeAllocs(t *testing.T) {
 	}
 }
 
-// BenchmarkUpgrade stands beside what gobwas/ws costs by itself, without our checks.
+// BenchmarkUpgrade compares with gobwas/ws alone, without the checks of this package.
 func BenchmarkUpgrade(b *testing.B) {
 	for _, bc := range []struct{ name, in string }{
 		{"node", nodeHead},
@@ -563,7 +563,7 @@ func BenchmarkUpgrade(b *testing.B) {
 			}
 		})
 	}
-	b.Run("look", func(b *testing.B) { // our checks alone
+	b.Run("look", func(b *testing.B) { // the checks of this package alone
 		var h requestHead
 		head := []byte(chromeHead)
 		b.ReportAllocs()

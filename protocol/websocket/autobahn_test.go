@@ -9,9 +9,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// TestReaderAutobahn holds the reader to the published case list of the Autobahn test suite, by its numbers, for what
-// a reader alone decides. Each case is read whole and cut at every point, which is what the suite's chops are about,
-// so of cases that differ in those only there is one row. gateway/acceptance/conformance plays all cases over a socket.
+// The rows are cases of the Autobahn test suite, by its numbers: those that a reader alone decides. Each is read whole and
+// cut at every point. The suite has separate cases for some cuts; here they are one row. gateway/acceptance/conformance
+// runs all cases over a socket.
 func TestReaderAutobahn(t *testing.T) {
 	const hello = "Hello, world!"
 	const cosme = "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"
@@ -89,7 +89,7 @@ func TestReaderAutobahn(t *testing.T) {
 			rows = append(rows, want)
 		}
 	}
-	lim := &Limits{MaxMessage: 1 << 20, MaxFragments: 128, AllowBinary: true} // as an echo server has them
+	lim := &Limits{MaxMessage: 1 << 20, MaxFragments: 128, AllowBinary: true} // the limits of an echo server
 	for _, row := range rows {
 		t.Run(row.number, func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +113,7 @@ func fragmented(payload string, size int) []byte {
 
 func octets(payload string) []byte { return fragmented(payload, 1) }
 
-// TestParseCloseAutobahn: what a close frame may say, by the suite's numbers.
+// Close frames that are valid or not, by the numbers of the suite.
 func TestParseCloseAutobahn(t *testing.T) {
 	type row struct {
 		number, in string
@@ -142,8 +142,8 @@ func TestParseCloseAutobahn(t *testing.T) {
 	}
 }
 
-// FuzzClose: what ParseClose takes can be said again, and comes to the same; AppendClose makes nothing that a
-// control frame must not be, and cuts no rune.
+// AppendClose writes what ParseClose has read, and ParseClose reads the same again. AppendClose always makes a valid control
+// frame, and cuts no rune.
 func FuzzClose(f *testing.F) {
 	for _, payload := range []string{"", "x", closing(1000, "bye"), closing(4999, strings.Repeat("é", 61)), "\x03\xe8\xff", closing(1005, "")} {
 		f.Add([]byte(payload), uint16(1012), "retry=1000")

@@ -11,7 +11,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// notification is about n bytes of JSON as applications send it: keys that repeat, values that do not.
+// notification returns about n bytes of JSON as applications send it: the keys repeat, the values do not.
 func notification(n int) string {
 	var b strings.Builder
 	b.WriteByte('[')
@@ -21,7 +21,7 @@ func notification(n int) string {
 	return strings.TrimSuffix(b.String(), ",") + "]"
 }
 
-// framed is a text frame to a client.
+// framed returns a text frame to a client.
 func framed(payload string) []byte {
 	return append(AppendHeader(nil, ws.OpText, len(payload)), payload...)
 }
@@ -61,7 +61,7 @@ func TestDeflate(t *testing.T) {
 	}
 }
 
-// Bytes that do not shrink are left alone: no JSON is like that, but the rule must hold.
+// If the compressed form is not smaller, Deflate returns nil. No JSON is like that, but the rule must hold.
 func TestDeflateNotSmaller(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{MinDeflate, 1000, 70_000} {

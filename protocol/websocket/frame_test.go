@@ -58,7 +58,7 @@ func TestAppendClose(t *testing.T) {
 	}
 }
 
-// What a peer may close with is echoed as it came.
+// The close frame of a client is answered with the same code.
 func TestAppendCloseEcho(t *testing.T) {
 	for _, payload := range []string{"", closing(1000, "bye"), closing(4999, "")} {
 		code, _, err := ParseClose([]byte(payload))

@@ -16,7 +16,7 @@ import (
 	"github.com/gobwas/ws/wsflate"
 )
 
-// compressed is what a client sends for payload, made by the standard library alone.
+// compressed returns payload as a client would compress it. It uses only the standard library.
 func compressed(t testing.TB, payload string, level int) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -36,7 +36,7 @@ func compressed(t testing.TB, payload string, level int) string {
 // The payloads of RFC 7692 section 7.2.3.
 const (
 	rfcHello       = "\xf2\x48\xcd\xc9\xc9\x07\x00"                         // 7.2.3.1
-	rfcHelloWindow = "\xf2\x00\x11\x00\x00"                                 // 7.2.3.2: it needs the message before
+	rfcHelloWindow = "\xf2\x00\x11\x00\x00"                                 // 7.2.3.2: it depends on the message before
 	rfcHelloStored = "\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"         // 7.2.3.3
 	rfcHelloFinal  = "\xf3\x48\xcd\xc9\xc9\x07\x00\x00"                     // 7.2.3.4
 	rfcHelloBlocks = "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00" // 7.2.3.5
@@ -140,7 +140,7 @@ func TestReaderDeflate(t *testing.T) {
 	}
 }
 
-// What a message was inflated from is told with it: its sender can be charged for the work.
+// An event has the compressed size of its message, so that the sender can be charged for the work.
 func TestEventDeflated(t *testing.T) {
 	opText := byte(ws.OpText)
 	lim := Limits{Inflater: new(Inflater)}
@@ -166,7 +166,7 @@ func TestEventDeflated(t *testing.T) {
 	}
 }
 
-// Every point at which one message can be cut into fragments, and each fragment into chunks.
+// One message is cut into two fragments at every point, and the fragments into chunks at every point.
 func TestReaderDeflateFragments(t *testing.T) {
 	payload := compressed(t, strings.Repeat("notifications:user:42 ", 40), 6)
 	want := outcome{events: said(byte(ws.OpText), strings.Repeat("notifications:user:42 ", 40))}
@@ -181,15 +181,15 @@ func TestReaderDeflateFragments(t *testing.T) {
 	}
 }
 
-// bomb is n MiB of zeros, in about n KB.
+// bomb returns about n KB that inflate to n MiB of zeros.
 func bomb(t testing.TB, n int) string {
 	t.Helper()
 	one := compressed(t, strings.Repeat("\x00", 1<<20), 9) + "\x00\x00\xff\xff"
 	return strings.TrimSuffix(strings.Repeat(one, n), "\x00\x00\xff\xff")
 }
 
-// emptyBlocks is about n bytes of blocks that each bring codes of their own (RFC 1951 section 3.2.7) and no data: of
-// all that a byte can ask for, building the tables of codes takes longest.
+// emptyBlocks returns about n bytes of blocks without data, each with codes of its own (RFC 1951 section 3.2.7). No other
+// input costs as much time for each byte: the inflater builds tables for each block.
 func emptyBlocks(n int) string {
 	var block []byte // one bit each
 	put := func(v, bits int) {
@@ -231,7 +231,7 @@ func emptyBlocks(n int) string {
 	return string(out)
 }
 
-// T17: however much a message would inflate to, no more than the limit is ever held, nor is there time lost on it.
+// The inflater never holds more than the limit, however much a message would inflate to, and it stops at once.
 func TestInflateBomb(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
@@ -269,7 +269,7 @@ func TestInflateBomb(t *testing.T) {
 			} else if !errors.Is(err, ErrMessageTooBig) || out != nil {
 				t.Errorf("inflate = %d bytes, %v, want %v", len(out), err, ErrMessageTooBig)
 			}
-			// All the buffers together, of which each is twice the one before and the last is the limit.
+			// The sum of all buffers: each is twice the one before, and the last is the limit.
 			if took, most := after.TotalAlloc-before.TotalAlloc, uint64(3*limit+16<<10); took > most {
 				t.Errorf("inflate took %d bytes of memory, want at most %d", took, most)
 			}
@@ -283,15 +283,15 @@ func TestInflateBomb(t *testing.T) {
 	}
 }
 
-// peerInflate is wsflate's reader. It passes over what lies behind the first stream. Its ReadByte gives a zero between
-// the payload and the tail (v1.5.0), which changes what damaged payloads mean: what is read here has none.
+// peerInflate inflates with wsflate. It ignores what follows the first stream. Its ReadByte returns a zero between the
+// payload and the tail (v1.5.0), which changes what damaged payloads mean.
 func peerInflate(payload []byte, most int) ([]byte, error) {
 	source := struct{ io.Reader }{bytes.NewReader(payload)}
 	r := wsflate.NewReader(source, func(r io.Reader) wsflate.Decompressor { return flate.NewReader(r) })
 	return io.ReadAll(io.LimitReader(r, int64(most)+1))
 }
 
-// checkInflate compares with wsflate. Both are built on the same flate, so what differs is ours.
+// checkInflate compares with wsflate. Both use compress/flate, so this package causes every difference.
 func checkInflate(t *testing.T, z *Inflater, payload []byte, most int) {
 	t.Helper()
 	got, err := z.inflate(payload, most)
@@ -336,8 +336,8 @@ func TestInflatePeer(t *testing.T) {
 	}
 }
 
-// FuzzInflate: no input makes the inflater panic, or hold more than the limit, or read what wsflate reads in
-// another way. Then the same bytes come as a frame, whole and in two fragments.
+// For no input may the inflater panic, hold more than the limit, or return something else than wsflate. Then the same bytes
+// come as a frame, whole and in two fragments.
 func FuzzInflate(f *testing.F) {
 	for _, payload := range []string{
 		rfcHello, rfcHelloWindow, rfcHelloStored, rfcHelloFinal, rfcHelloFinal[:7], rfcHelloBlocks, rfcEmpty, "", bomb(f, 1),
@@ -396,7 +396,7 @@ func BenchmarkInflate(b *testing.B) {
 		{"hostile=65536", ""},
 	} {
 		payload := []byte(compressed(b, bc.message, 6))
-		if bc.message == "" { // the worst that 64 KiB can ask for
+		if bc.message == "" { // the slowest 64 KiB
 			payload = []byte(emptyBlocks(64 << 10))
 		}
 		b.Run(bc.name, func(b *testing.B) {

@@ -20,8 +20,8 @@ const fin = 0x80
 
 var testMask = [4]byte{0x37, 0xfa, 0x21, 0x3d} // the one of RFC 6455 section 5.7
 
-// header builds a masked header from its parts, right or wrong: first is the byte with FIN, RSV and opcode, length
-// the low seven bits of the second, extended what follows them.
+// header builds a masked header from its parts, valid or not: first is the byte with FIN, RSV and opcode, length is the low
+// seven bits of the second byte, and extended is what follows.
 func header(first, length byte, extended ...byte) []byte {
 	return append(append([]byte{first, 0x80 | length}, extended...), testMask[:]...)
 }
@@ -52,7 +52,7 @@ func closing(code ws.StatusCode, reason string) string {
 	return string(ws.NewCloseFrameBody(code, reason))
 }
 
-// outcome is what comes out of a Reader, in a form that can be compared.
+// outcome is what a Reader returned, as a value that can be compared.
 type outcome struct {
 	events string
 	err    error
@@ -61,7 +61,7 @@ type outcome struct {
 
 func (o outcome) String() string { return fmt.Sprintf("%q error %v, mid %t", o.events, o.err, o.mid) }
 
-// said is an event of an outcome.
+// said writes an event for an outcome.
 func said[T byte | ws.OpCode](op T, payload string) string {
 	return strconv.Itoa(int(op)) + " " + strconv.Itoa(len(payload)) + ":" + payload + "\n"
 }
@@ -100,11 +100,11 @@ func readAll(t *testing.T, lim *Limits, chunks ...[]byte) (out outcome) {
 	return outcome{events: events.String(), mid: r.Mid()}
 }
 
-// eachSplit reads data whole, in two parts cut at every point, and byte by byte where that is quick; all must come to the same.
+// eachSplit reads data whole, in two parts cut at every point, and byte by byte if that is quick. The results must be equal.
 func eachSplit(t *testing.T, lim *Limits, data []byte) outcome {
 	t.Helper()
 	whole := readAll(t, lim, data)
-	step := max(1, len(data)/50) // the long rows are long in the payload, where one point is like the next
+	step := max(1, len(data)/50) // long rows have a long payload, where the place of the cut makes no difference
 	for at := 1; at < len(data); at++ {
 		if at > 20 && at < len(data)-20 && at%step != 0 {
 			continue
@@ -280,7 +280,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// An event is given out as soon as its last byte is there, and its payload ends where it must.
+// Next returns an event with its last byte, not later, and the payload has the right end.
 func TestReaderPayload(t *testing.T) {
 	data := join(text("one"), text("two"))
 	var r Reader
@@ -328,7 +328,7 @@ func TestReaderParseClose(t *testing.T) {
 	}
 }
 
-// A peer that declares much and sends little costs what it sent.
+// Memory is for the bytes that a client has sent, not for the length that it declares.
 func TestReaderMemory(t *testing.T) {
 	declared := header(fin|byte(ws.OpText), 127, 0, 0, 1, 0, 0, 0, 0, 0) // 2^40
 	var r Reader
@@ -365,7 +365,8 @@ func TestReaderMemory(t *testing.T) {
 	}
 }
 
-// A text that drips in is not checked again from its beginning: that would cost the square of its length (T13).
+// A text that arrives byte by byte is not checked from its beginning each time: the cost would grow with the square of its
+// length.
 func TestReaderDrip(t *testing.T) {
 	drip := strings.Repeat("🔔", 100)
 	data := text(drip)
@@ -380,7 +381,7 @@ func TestReaderDrip(t *testing.T) {
 	}
 }
 
-// Random conversations, written and read back by gobwas/ws, must be read the same here, however they are cut.
+// Random messages that gobwas/ws has written are read as gobwas/ws reads them, however they are cut.
 func TestReaderRandom(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	runes := []rune{'a', 'é', '€', '🔔', '\u007f', '\U0010ffff'}
@@ -448,8 +449,8 @@ func peerRead(wire []byte, binaryToo bool) (out outcome) {
 			out.mid = at > 0 || state.Fragmented()
 			return out
 		}
-		// gobwas/ws lets a control frame have a short payload in a longer form of length than it needs (RFC 6455
-		// section 5.2 does not); we refuse it by the form, for the rest may never come.
+		// gobwas/ws accepts a control frame whose short length is written in a longer form than it needs, which RFC 6455
+		// section 5.2 forbids. This reader refuses the form, because the rest may never arrive.
 		if err == nil && h.OpCode.IsControl() && wire[len(wire)-at+1]&0x7f > ws.MaxControlFramePayloadSize {
 			err = errPeer
 		}
@@ -480,8 +481,8 @@ func peerRead(wire []byte, binaryToo bool) (out outcome) {
 	}
 }
 
-// FuzzReader reads the same bytes in one piece, and in pieces as cuts says: a byte is the length of a piece. It then
-// compares with a reader made of gobwas/ws.
+// FuzzReader reads the same bytes whole, and in parts whose lengths are the bytes of cuts. It compares both with a reader
+// that is made of gobwas/ws.
 func FuzzReader(f *testing.F) {
 	opText := byte(ws.OpText)
 	for _, seed := range [][]byte{

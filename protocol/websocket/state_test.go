@@ -35,7 +35,7 @@ func TestReaderState(t *testing.T) {
 	}
 }
 
-// readMoved reads wire with a reader that is replaced by what its state makes after the first at bytes.
+// readMoved reads the first at bytes of wire with one reader, and the rest with a reader made of the state of the first.
 func readMoved(t *testing.T, lim *Limits, wire []byte, at int) (out outcome) {
 	t.Helper()
 	var r Reader
@@ -106,8 +106,7 @@ func TestReaderOfRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a state says, a reader of it does not fail in a way that is not an error: the state may come from a process of
-// another version.
+// A reader of any state returns events or an error, and does not panic: the state may come from a process of another version.
 func FuzzReaderOf(f *testing.F) {
 	f.Add([]byte{0x81, 0x85, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0}, false, int64(0), byte(0), false, []byte{}, 0, 0, []byte{}, text("next"))
 	f.Add([]byte{0x81, 0x85, 1, 2, 3, 4}, true, int64(1), byte(1), false, []byte("x"), 1, 1, []byte{}, text("next"))
