@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -29,14 +30,15 @@ type adminAnswer struct {
 	status, text string
 }
 
-// askAdmin asks the admin listener of a running gateway. No host in admin, as in the gateway's own flag, is all
-// addresses; an empty token is none.
+// askAdmin sends a request to the admin listener of a running gateway. admin may be what the gateway has as -admin: if it
+// listens on all addresses, the request goes to loopback, and so never through a proxy that HTTP_PROXY names. An empty
+// token is not sent.
 func askAdmin(ctx context.Context, admin, token, method, path, body string) (adminAnswer, error) {
 	host, port, err := net.SplitHostPort(admin)
 	if err != nil {
 		return adminAnswer{}, settings.Usagef("-admin %q is not host:port", admin)
 	}
-	if host == "" {
+	if isAllAddresses(host) {
 		host = "127.0.0.1"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+net.JoinHostPort(host, port)+path, strings.NewReader(body))
@@ -56,4 +58,10 @@ func askAdmin(ctx context.Context, admin, token, method, path, body string) (adm
 		return adminAnswer{}, fmt.Errorf("read the gateway's answer: %w", err)
 	}
 	return adminAnswer{resp.StatusCode == http.StatusOK, resp.Status, strings.TrimSpace(string(text))}, nil
+}
+
+// isAllAddresses reports whether a host stands for all addresses of this machine: 0.0.0.0, [::], or none.
+func isAllAddresses(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
 }

@@ -124,11 +124,7 @@ func (g *gateway) wire() (err error) {
 	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
 		return settings.Usagef("-redis: %w", err)
 	}
-	// The server is made with the admin listener's address, which the demo page's visitors are told.
-	host, port, _ := net.SplitHostPort(cfg.Admin)
-	if port != "0" {
-		cfg.Server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
-	}
+	cfg.Server.Upgrade.DemoURL = demoURL(cfg.Admin)
 	if cfg.Authenticates() {
 		cfg.Identity.Log = log.Logger
 		if g.verifier, err = identity.New(cfg.Identity); err != nil {
@@ -171,6 +167,16 @@ func (g *gateway) wire() (err error) {
 		Log:         log.Logger,
 	})
 	return err
+}
+
+// demoURL is the URL of the demo page; empty if -admin does not tell it: port 0 takes any port, and all addresses are
+// none that a browser can open. The server names the URL to people who open the clients' port in a browser.
+func demoURL(admin string) string {
+	host, port, _ := net.SplitHostPort(admin)
+	if port == "0" || isAllAddresses(host) {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
 func (g *gateway) close() {
