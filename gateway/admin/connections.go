@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -48,7 +49,11 @@ func connectionQuery(values url.Values) (server.ConnectionQuery, error) {
 			}
 			q.Channel = channel
 		case "backlogged":
-			q.Backlogged = true
+			yes, err := strconv.ParseBool(cmp.Or(value, "true")) // ?backlogged alone is a yes
+			if err != nil {
+				return q, fmt.Errorf("backlogged: it takes true, false or no value, not %q", value)
+			}
+			q.Backlogged = yes
 		case "limit":
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 || n > server.MaxConnectionList {
