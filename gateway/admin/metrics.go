@@ -138,7 +138,7 @@ var (
 		http1.RefuseTimeout.Reason, http1.RefuseHeadLong.Reason, http1.RefuseFull.Reason,
 		http1.RefuseDraining.Reason, http1.RefuseAddress.Reason, http1.RefuseRate.Reason, http1.RefuseProxy.Reason,
 		http1.RefuseNoToken.Reason, http1.RefuseToken.Reason, http1.RefuseExpired.Reason, http1.RefuseKey.Reason,
-		http1.RefuseInbound.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
+		http1.RefuseInbound.Reason, http1.RefuseInternal.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -110,6 +111,32 @@ func TestSeedMetricsAreThereAtTheFirstScrape(t *testing.T) {
 	} {
 		if !strings.Contains(got, "\n"+line+"\n") {
 			t.Errorf("first scrape lacks %q", line)
+		}
+	}
+}
+
+// TestEveryReasonIsThereAtTheFirstScrape: a counter that appears with its first event has no rate at that event. The
+// reasons are read from the sources, so that a new one is not forgotten here.
+func TestEveryReasonIsThereAtTheFirstScrape(t *testing.T) {
+	t.Parallel()
+	_, url := start(t, testConfig())
+	got := "\n" + do(t, "GET", url+"/metrics", "").body
+	for _, source := range []struct{ path, reason, metric string }{
+		{"../../protocol/http1/refusal.go", `Reason: "(\w+)"`, "ws_handshakes_refused_total"},
+		{"../../protocol/codes.go", `ErrorCode += "(\w+)"`, "ws_command_errors_total"},
+	} {
+		text, err := os.ReadFile(source.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(source.reason).FindAllStringSubmatch(string(text), -1)
+		if len(found) < 5 {
+			t.Errorf("%s has %d reasons: is it still the right file?", source.path, len(found))
+		}
+		for _, m := range found {
+			if !regexp.MustCompile(`\n`+source.metric+`\{\w+="`+m[1]+`"\} 0\n`).MatchString(got) {
+				t.Errorf("the first scrape lacks %s of %q", source.metric, m[1])
+			}
 		}
 	}
 }
