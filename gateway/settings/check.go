@@ -34,8 +34,8 @@ func (cfg *Settings) check(command string) error {
 	if err := cfg.checkSecrets(); err != nil {
 		return err
 	}
-	if n := cfg.Server.Loops; n < 0 || n > fanout.MaxLoops {
-		return Usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
+	if err := cfg.CheckLoops(); err != nil {
+		return err
 	}
 	if cfg.GCPercent < 10 {
 		return Usagef("-gc-percent %d: at least 10, or the collector never rests", cfg.GCPercent)
@@ -57,6 +57,14 @@ func (cfg *Settings) check(command string) error {
 	return nil
 }
 
+// CheckLoops refuses a number of loops that the server cannot have.
+func (cfg *Settings) CheckLoops() error {
+	if n := cfg.Server.Loops; n < 0 || n > fanout.MaxLoops {
+		return Usagef("-loops %d: between 1 and %d are possible; 0 means one for each CPU", n, fanout.MaxLoops)
+	}
+	return nil
+}
+
 // checkSecrets refuses what would leave a door open that somebody means to close: -admin-token "$TOKEN", and the variable
 // is not set. Files that hold a token end with a line end, which is no part of it.
 func (cfg *Settings) checkSecrets() error {
@@ -69,15 +77,22 @@ func (cfg *Settings) checkSecrets() error {
 	return nil
 }
 
+// named is a value with the name of its flag. Lists of them keep the order of the table, so that of several wrong
+// settings the same one is told each time.
+type named[T any] struct {
+	flag  string
+	value T
+}
+
 // checkNumbers refuses numbers that would be taken for others, or that the server cannot keep to.
 func (cfg *Settings) checkNumbers() error {
 	s := &cfg.Server
-	for name, n := range map[string]int{
-		"max-connections": s.MaxConnections, "max-connections-per-address": s.MaxPerAddress, "max-accepts": s.MaxAccepts,
-		"max-message-rate": s.MessageRate,
+	for _, count := range []named[int]{
+		{"max-connections", s.MaxConnections}, {"max-connections-per-address", s.MaxPerAddress}, {"max-accepts", s.MaxAccepts},
+		{"max-message-rate", s.MessageRate},
 	} {
-		if n < 0 {
-			return Usagef("-%s %d is negative", name, n)
+		if count.value < 0 {
+			return Usagef("-%s %d is negative", count.flag, count.value)
 		}
 	}
 	if s.MaxFragments < 1 {
@@ -89,16 +104,18 @@ func (cfg *Settings) checkNumbers() error {
 	if n := s.MessageBurst; n < 0 || n > server.MostBurst {
 		return Usagef("-max-message-burst %d: between 1 and %d are possible, 0 chooses", n, server.MostBurst)
 	}
-	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "drain-delay": s.DrainDelay, "heartbeat": s.Heartbeat} {
-		if d < 0 {
-			return Usagef("-%s %s is negative", name, d)
+	for _, span := range []named[time.Duration]{
+		{"ping-interval", s.PingInterval}, {"heartbeat", s.Heartbeat}, {"drain-delay", s.DrainDelay}, {"drain", s.Drain},
+	} {
+		if span.value < 0 {
+			return Usagef("-%s %s is negative", span.flag, span.value)
 		}
 	}
-	for name, d := range map[string]time.Duration{
-		"handshake-timeout": s.HandshakeTimeout, "message-timeout": s.MessageTimeout, "max-backlog-age": s.MaxBacklogAge,
+	for _, limit := range []named[time.Duration]{
+		{"message-timeout", s.MessageTimeout}, {"handshake-timeout", s.HandshakeTimeout}, {"max-backlog-age", s.MaxBacklogAge},
 	} {
-		if d <= 0 {
-			return Usagef("-%s %s: a time is needed, or one peer could hold its place for ever", name, d)
+		if limit.value <= 0 {
+			return Usagef("-%s %s: a time is needed, or one peer could hold its place for ever", limit.flag, limit.value)
 		}
 	}
 	burst := s.MessageBurst

@@ -17,14 +17,14 @@ func (cfg *Settings) Authenticates() bool {
 // checkIdentity refuses flags that have no effect without a key: whoever gives them believes that there is one.
 func (cfg *Settings) checkIdentity() error {
 	if !cfg.Authenticates() {
-		for name, set := range map[string]bool{
-			"jwt-audience": cfg.Identity.Audience != "", "jwt-issuer": cfg.Identity.Issuer != "",
-			"jwt-leeway": cfg.Identity.Leeway != 0, "jwt-cookie": cfg.Server.TokenSources.Cookie != "",
-			"jwt-query": cfg.Server.TokenSources.Query, "personal-channel": cfg.Server.PersonalChannel != "",
-			"jwt-jwks-insecure": cfg.Identity.InsecureJWKS,
+		for _, given := range []named[bool]{
+			{"jwt-jwks-insecure", cfg.Identity.InsecureJWKS}, {"jwt-audience", cfg.Identity.Audience != ""},
+			{"jwt-issuer", cfg.Identity.Issuer != ""}, {"jwt-leeway", cfg.Identity.Leeway != 0},
+			{"jwt-cookie", cfg.Server.TokenSources.Cookie != ""}, {"jwt-query", cfg.Server.TokenSources.Query},
+			{"personal-channel", cfg.Server.PersonalChannel != ""},
 		} {
-			if set {
-				return Usagef("-%s means nothing without a key: -jwt-secret, -jwt-public-key or -jwt-jwks", name)
+			if given.value {
+				return Usagef("-%s has no effect without a key: give -jwt-secret, -jwt-public-key or -jwt-jwks", given.flag)
 			}
 		}
 		return nil

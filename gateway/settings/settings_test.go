@@ -86,6 +86,26 @@ func TestWrongVariables(t *testing.T) {
 	}
 }
 
+// With several wrong settings the first in the order of the table is told, each time the same.
+func TestFirstOfSeveralWrongSettingsIsTold(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-max-connections", "-1", "-max-accepts", "-1", "-max-message-rate", "-1"}, "-max-connections "},
+		{[]string{"-message-timeout", "0", "-handshake-timeout", "0", "-max-backlog-age", "0"}, "-message-timeout "},
+		{[]string{"-ping-interval", "-1s", "-heartbeat", "-1s", "-drain-delay", "-1s", "-drain", "-1s"}, "-ping-interval "},
+		{[]string{"-jwt-audience", "x", "-jwt-issuer", "x", "-jwt-query", "-personal-channel", "x"}, "-jwt-audience "},
+	} {
+		for range 50 { // a map has another order each time
+			if _, err := Read("serve", tc.args, nil, io.Discard); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+				t.Fatalf("%q: %v, want %q first", tc.args, err, tc.want)
+			}
+		}
+	}
+}
+
 func TestPrintConfig(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
