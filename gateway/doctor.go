@@ -40,6 +40,9 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	case connections < 1 || connections > maxConnections:
 		return settings.Usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
 	}
+	if err := cfg.CheckLoops(); err != nil {
+		return err
+	}
 	cfg.Server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy

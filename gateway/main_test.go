@@ -442,6 +442,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"token", "-chanels", "x"}, "is -channels meant?"},
 		{[]string{"token", "-key", "k", "-sub", "ann", "-ttl", "1d"}, "as in 500ms, 30s"},
 		{[]string{"doctor", "-conections", "5"}, "is -connections meant?"},
+		{[]string{"doctor", "-loops", "65"}, "between 1 and 64"},
+		{[]string{"doctor", "-loops", "-1"}, "between 1 and 64"},
 		{[]string{"healthcheck", "-admin", "http://127.0.0.1:9090"}, "not host:port"},
 		{[]string{"publish", "-admn", "x"}, "is -admin meant?"},
 		{[]string{"publish", "-admin", "9090", "user:1", "x"}, "not host:port"},
