@@ -14,8 +14,8 @@ import (
 	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// adminFlag is where a running gateway is asked. Like the gateway's own flag it may come from the environment, which
-// both have in a container.
+// adminFlag adds -admin: the address of the gateway that the command asks. In a container the command and the gateway
+// have the same environment, so the default is the gateway's CARILLON_ADMIN.
 func adminFlag(fs *flag.FlagSet, usage string) *string {
 	value := os.Getenv(settings.EnvName("admin"))
 	if value == "" {
@@ -24,7 +24,8 @@ func adminFlag(fs *flag.FlagSet, usage string) *string {
 	return fs.String("admin", value, usage)
 }
 
-// adminAnswer is what a gateway says: its status, as in "200 OK", and its text, trimmed and of 4 KiB at most.
+// adminAnswer is a gateway's answer: its status, as in "200 OK", and the first 4 KiB of its text without the white space
+// around it.
 type adminAnswer struct {
 	ok           bool
 	status, text string
@@ -52,7 +53,7 @@ func askAdmin(ctx context.Context, admin, token, method, path, body string) (adm
 	if err != nil {
 		return adminAnswer{}, fmt.Errorf("no gateway answers at -admin %s: %w", admin, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer resp.Body.Close() //nolint:errcheck // the answer was read, or reading it failed
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
 	if err != nil {
 		return adminAnswer{}, fmt.Errorf("read the gateway's answer: %w", err)

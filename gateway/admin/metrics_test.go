@@ -134,7 +134,7 @@ func TestEveryReasonIsThereAtTheFirstScrape(t *testing.T) {
 			t.Errorf("%s has %d reasons: is it still the right file?", source.path, len(found))
 		}
 		for _, m := range found {
-			if !regexp.MustCompile(`\n`+source.metric+`\{\w+="`+m[1]+`"\} 0\n`).MatchString(got) {
+			if !regexp.MustCompile(`\n` + source.metric + `\{\w+="` + m[1] + `"\} 0\n`).MatchString(got) {
 				t.Errorf("the first scrape lacks %s of %q", source.metric, m[1])
 			}
 		}
