@@ -18,7 +18,7 @@ const (
 	connectionsTimeout = 5 * time.Second // for all loops to answer
 )
 
-// connections lists connections: ?user=, ?channel=, ?backlogged, ?limit=.
+// connections lists the connections that match ?user=, ?channel= and ?backlogged, ?limit= at most.
 func (a *Admin) connections(w http.ResponseWriter, r *http.Request) {
 	q, err := connectionQuery(r.URL.Query())
 	if err != nil {
@@ -29,7 +29,7 @@ func (a *Admin) connections(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	list, err := a.cfg.Connections(ctx, q)
 	if err != nil {
-		http.Error(w, "a loop does not answer: "+err.Error(), http.StatusGatewayTimeout)
+		http.Error(w, "a loop did not answer: "+err.Error(), http.StatusGatewayTimeout)
 		return
 	}
 	answerJSON(w, list)
@@ -49,7 +49,7 @@ func connectionQuery(values url.Values) (server.ConnectionQuery, error) {
 			}
 			q.Channel = channel
 		case "backlogged":
-			yes, err := strconv.ParseBool(cmp.Or(value, "true")) // ?backlogged alone is a yes
+			yes, err := strconv.ParseBool(cmp.Or(value, "true")) // ?backlogged alone is true
 			if err != nil {
 				return q, fmt.Errorf("backlogged: it takes true, false or no value, not %q", value)
 			}
@@ -60,8 +60,8 @@ func connectionQuery(values url.Values) (server.ConnectionQuery, error) {
 				return q, fmt.Errorf("limit: between 1 and %d are possible", server.MaxConnectionList)
 			}
 			q.Limit = n
-		default: // ?usr=ann would else list everybody, and say so in silence
-			return q, fmt.Errorf("%q: there are user, channel, backlogged and limit", name)
+		default: // a misspelt ?usr=ann would list all connections
+			return q, fmt.Errorf("unknown parameter %q; the parameters are user, channel, backlogged and limit", name)
 		}
 	}
 	return q, nil
