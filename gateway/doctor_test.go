@@ -24,7 +24,7 @@ func TestDoctor(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"few", []string{"-connections", "10"}, exitOK, "10 connections: this host holds them"},
+		{"few", []string{"-connections", "10"}, exitOK, "10 connections: this host can hold them"},
 		{"more than any process may have", []string{"-connections", "100000000"}, exitError, "FAIL  open files"},
 		{"with Redis", []string{"-connections", "10", "-redis", redis.URL()}, exitOK, "Redis pubsub buffer"},
 		{"Redis is away", []string{"-connections", "10", "-redis", redistest.Reserve(t).URL()}, exitError, "FAIL  Redis"},

@@ -95,7 +95,7 @@ func TestEachLimit(t *testing.T) {
 			set(files, "proc/sys/net/ipv4/ip_local_port_range", "1024 65535")
 			set(files, "proc/sys/net/ipv4/ip_local_reserved_ports", "9000-9100")
 		}, "net.ipv4.ip_local_port_range", Warn, "ip_local_reserved_ports=9000-9100,8080"},
-		{"memory", file("proc/meminfo", "MemTotal: 8000000 kB\n"), "memory", Fail, "this one holds "},
+		{"memory", file("proc/meminfo", "MemTotal: 8000000 kB\n"), "memory", Fail, "this host can hold "},
 		{"container's memory", file(group+"memory.max", "4294967296"), "cgroup memory", Fail, "MemoryMax="},
 		{"container's memory in version 1", func(_ *Host, files fstest.MapFS) {
 			set(files, "proc/self/cgroup", "5:cpuset:/\n4:memory:/docker/abc\n0::/\n")
@@ -114,7 +114,7 @@ func TestEachLimit(t *testing.T) {
 			h.MemoryLimit = 6 << 30
 			set(files, group+"memory.max", "17179869184")
 		}, "GOMEMLIMIT", OK, ""},
-		{"GOMEMLIMIT below what is alive", func(h *Host, _ fstest.MapFS) { h.MemoryLimit = 100 << 20 }, "GOMEMLIMIT", Warn, "never rests"},
+		{"GOMEMLIMIT below what is alive", func(h *Host, _ fstest.MapFS) { h.MemoryLimit = 100 << 20 }, "GOMEMLIMIT", Warn, "collects garbage all the time"},
 		{"huge pages", file(thp+"enabled", "[always] madvise never"), "transparent huge pages", Warn, "echo madvise >"},
 		{"huge pages without harm", func(_ *Host, files fstest.MapFS) {
 			set(files, thp+"enabled", "[always] madvise never")
