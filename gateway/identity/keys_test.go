@@ -96,7 +96,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"no key", Config{Audience: "app"}, "need a key"},
-		{"public key and key set", Config{PublicKeyFile: "f", JWKSURL: "https://x/"}, "exclude each other"},
+		{"public key and key set", Config{PublicKeyFile: "f", JWKSURL: "https://x/"}, "cannot be used together"},
 		{"negative leeway", Config{SecretFile: secret, Leeway: -1}, "leeway"},
 		{"an hour of leeway", Config{SecretFile: secret, Leeway: time.Hour}, "leeway"},
 		{"plain http", Config{JWKSURL: "http://issuer.example/jwks"}, "plain http"},
