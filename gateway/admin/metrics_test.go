@@ -21,10 +21,10 @@ import (
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
-// seedNames keep the meaning and the names of the article that this gateway grew from, against the conventions.
+// seedNames are the metrics of the article that this gateway grew from. They keep their names, against the conventions.
 var seedNames = []string{"ws_connections_total", "ws_messages_sent_total", "ws_message_latency_ms", "redis_pubsub_messages"}
 
-// busy is a gateway that has done something of everything.
+// busy returns the Config of a gateway whose counters are not 0.
 func busy() Config {
 	cfg := testConfig()
 	cfg.Server = func() server.Stats {
@@ -155,7 +155,7 @@ func TestMetricsPassPromlint(t *testing.T) {
 	}
 }
 
-// By protobuf, in which a Prometheus that keeps native histograms asks, both forms are there and agree.
+// A Prometheus that keeps native histograms scrapes by protobuf. There both forms are present and agree.
 func TestNativeHistograms(t *testing.T) {
 	t.Parallel()
 	_, url := start(t, busy())

@@ -22,7 +22,7 @@ func block(kind string, der []byte, err error) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// TestNewKeyFiles reads every kind of file, and some that are none. want is a part of the error; empty is none.
+// TestNewKeyFiles reads every kind of key file, and files that are none. want is a part of the error; empty: no error.
 func TestNewKeyFiles(t *testing.T) {
 	t.Parallel()
 	rsaKey := testKeys()["RS256"].key.(*rsa.PrivateKey)
@@ -43,7 +43,7 @@ func TestNewKeyFiles(t *testing.T) {
 	tests := []struct {
 		name           string
 		content        []byte
-		public, secret string // what New says when it is given as the one or the other
+		public, secret string // the error of New with the file as public key or as secret
 	}{
 		{"RSA", pkix(t, &rsaKey.PublicKey), "", holdsPEM},
 		{"RSA, PKCS 1", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), nil), "", holdsPEM},
