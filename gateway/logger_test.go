@@ -10,17 +10,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// To machines everything is JSON: settings, where it listens, and that lines were lost.
+// In the JSON format every line is JSON: the settings, where the gateway listens, and the notice of dropped lines.
 func TestLogForMachines(t *testing.T) {
 	t.Parallel()
 	gw := start(t, "-log-format", "text", "-max-channels", "5")
 	if log := gw.stderr.String(); !strings.Contains(log, "level=INFO msg=settings") || !strings.Contains(log, "max-channels=5") {
-		t.Errorf("the log does not say what was set:\n%s", log)
+		t.Errorf("the log does not have the settings:\n%s", log)
 	}
 	var out bytes.Buffer
 	cfg, err := settings.Read("serve", nil, nil, io.Discard)
@@ -31,7 +30,7 @@ func TestLogForMachines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.lines.dropped.Store(3) // said before the next line
+	log.lines.dropped.Store(3) // the notice comes before the next line
 	log.Info("listening", "loops", 2, "after", 6*time.Millisecond)
 	log.lines.close()
 	for line := range strings.Lines(out.String()) {
@@ -46,7 +45,7 @@ func TestLogForMachines(t *testing.T) {
 
 func TestJSONLogOfAWholeGateway(t *testing.T) {
 	t.Parallel()
-	clients := fanouttest.Addr(t) // a log in JSON has no greeting to read it from
+	clients := fanouttest.Addr(t) // a log in JSON has no greeting that names them
 	gw := startAt(t, clients, fanouttest.Addr(t), "-log-format", "json", "-admin-token", "hush")
 	gw.awaitReady(t, http.StatusOK)
 	gw.stop()

@@ -16,19 +16,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// patience is how long a test waits for what must come. It is never waited out when all is well.
+// patience is how long a test waits before it fails. A test that passes never waits so long.
 const patience = 20 * time.Second
 
-// output is the program's standard error: written by it, watched by the test.
+// output is the program's standard error. The test reads it while the program runs.
 type output struct {
 	mu      sync.Mutex
 	text    bytes.Buffer // Guarded by mu.
@@ -97,7 +96,7 @@ func start(t *testing.T, args ...string) *program {
 	return p
 }
 
-// startAt runs the gateway on addresses that are known, and waits for nothing.
+// startAt runs the gateway on given addresses. It does not wait until the gateway is ready.
 func startAt(t *testing.T, addr, admin string, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -126,7 +125,7 @@ func (p *program) awaitReady(t *testing.T, status int) {
 	})
 }
 
-// client is a WebSocket client of another make.
+// client is a WebSocket client that shares no code with the gateway.
 type client struct {
 	t  *testing.T
 	ws *websocket.Conn
@@ -171,7 +170,7 @@ func (c *client) read() map[string]any {
 	return m
 }
 
-// expect reads a message and wants exactly these fields, beside a timestamp of now.
+// expect reads a message. It must have exactly these fields, and a timestamp of now.
 func (c *client) expect(want map[string]any) {
 	c.t.Helper()
 	got := c.read()
@@ -208,7 +207,7 @@ func redisClient(t *testing.T, url string) *redis.Client {
 	return c
 }
 
-// publishUntil publishes until Redis counts want receivers: until then a gateway is still on its way back.
+// publishUntil publishes until Redis counts want receivers: before that a gateway has not subscribed again.
 func publishUntil(t *testing.T, r *redis.Client, channel, data string, want int64) {
 	t.Helper()
 	fanouttest.Eventually(t, patience, fmt.Sprintf("PUBLISH reaches %d subscribers", want), func() bool {
@@ -273,7 +272,7 @@ func TestPublishCommand(t *testing.T) {
 	}
 }
 
-// In a container the gateway has its flags from the environment, and so must have what asks it there.
+// In a container the gateway gets its flags from the environment, so the commands that ask it must read them there too.
 func TestCommandsFindTheGatewayByTheEnvironment(t *testing.T) {
 	gw := start(t, "-redis", redistest.Start(t).URL(), "-admin-token", "hush")
 	t.Setenv("CARILLON_ADMIN", strings.TrimPrefix(gw.admin, "http://"))
@@ -301,8 +300,7 @@ func TestTwoGatewaysOneRedis(t *testing.T) {
 	}
 }
 
-// TestRedisAwayAndBack kills Redis under connected clients: they stay, are told that they may have missed something,
-// and hear the next publication.
+// TestRedisAwayAndBack kills Redis and starts it again: clients stay connected, get a gap, and then the next publication.
 func TestRedisAwayAndBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -413,7 +411,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-ping-interval", "-1s"}, "negative"},
 		{[]string{"-ping-interval", "30"}, "as in 500ms, 30s"},
 		{[]string{"-max-channels", "1k"}, "whole number"},
-		{[]string{"-handshake-timeout", "0"}, "time is needed"},
+		{[]string{"-handshake-timeout", "0"}, "time above 0 is needed"},
 		{[]string{"-max-fragments", "0"}, "at least 1"},
 		{[]string{"-max-channels", "0"}, "between 1 and 65535"},
 		{[]string{"-max-channels", "65536"}, "between 1 and 65535"},
@@ -442,6 +440,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"token", "-chanels", "x"}, "is -channels meant?"},
 		{[]string{"token", "-key", "k", "-sub", "ann", "-ttl", "1d"}, "as in 500ms, 30s"},
 		{[]string{"doctor", "-conections", "5"}, "is -connections meant?"},
+		{[]string{"doctor", "-loops", "65"}, "between 1 and 64"},
+		{[]string{"doctor", "-loops", "-1"}, "between 1 and 64"},
 		{[]string{"healthcheck", "-admin", "http://127.0.0.1:9090"}, "not host:port"},
 		{[]string{"publish", "-admn", "x"}, "is -admin meant?"},
 		{[]string{"publish", "-admin", "9090", "user:1", "x"}, "not host:port"},

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 func script(t *testing.T, name string) string {
@@ -23,7 +22,7 @@ func script(t *testing.T, name string) string {
 	return string(text)
 }
 
-// submatch is the first group of the only match.
+// submatch returns the first group of the only match.
 func submatch(t *testing.T, text, pattern string) string {
 	t.Helper()
 	m := regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1)
@@ -33,7 +32,7 @@ func submatch(t *testing.T, text, pattern string) string {
 	return m[0][1]
 }
 
-// TestServiceFits: the unit's numbers are about this program.
+// TestServiceFits: the unit's time-outs and limits fit the program's.
 func TestServiceFits(t *testing.T) {
 	t.Parallel()
 	unit := script(t, "carillon.service")
@@ -63,7 +62,7 @@ func TestServiceFits(t *testing.T) {
 	}
 }
 
-// TestComposeFits: the flags of compose.yaml are flags, they are allowed together, and the drain fits the grace.
+// TestComposeFits: the gateway takes the flags of compose.yaml, and the drain is shorter than stop_grace_period.
 func TestComposeFits(t *testing.T) {
 	t.Parallel()
 	compose := script(t, "compose.yaml")
@@ -84,7 +83,7 @@ func TestComposeFits(t *testing.T) {
 	}
 }
 
-// TestImageFits: what the image runs as its health check is a command of this program.
+// TestImageFits: the health check of the image is a command of this program.
 func TestImageFits(t *testing.T) {
 	t.Parallel()
 	words := submatch(t, script(t, "Dockerfile"), `HEALTHCHECK .*CMD \["/gateway", "([^\]]*)"\]`)

@@ -11,26 +11,26 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/fanout/redis"
+	"github.com/carillon-ws/carillon/gateway/settings"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
 // publishTimeout bounds `gateway publish`.
 const publishTimeout = 5 * time.Second
 
-// publish sends one notification: through the admin listener of a running gateway, or straight to Redis.
+// publish is `gateway publish`: it sends one notification through the admin listener of a running gateway, or directly to
+// Redis.
 func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("publish")
-	admin := adminFlag(fs, "admin listener of the gateway to publish through")
-	token := fs.String("admin-token", "", "its bearer token, else from "+settings.EnvName("admin-token"))
-	redisURL := fs.String("redis", "", "publish to this Redis instead")
+	admin := adminFlag(fs, "address of the admin listener of the gateway that publishes")
+	token := fs.String("admin-token", "", "bearer token of that listener; the default is the value of "+settings.EnvName("admin-token"))
+	redisURL := fs.String("redis", "", "URL of the Redis to publish to, without a gateway")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 2 {
-		return settings.Usagef("publish takes a channel and data, as in: gateway publish user:123 hello")
+		return settings.Usagef("publish needs a channel and data, as in: gateway publish user:123 hello")
 	}
 	channel, err := protocol.ParseChannel(fs.Arg(0))
 	if err != nil {
@@ -41,7 +41,7 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	if *redisURL != "" {
 		return publishRedis(ctx, *redisURL, channel, fs.Arg(1), stdout)
 	}
-	if *token == "" { // not the flag's default: the help would show it
+	if *token == "" { // as the default of the flag it would be in the help
 		*token = strings.TrimSpace(os.Getenv(settings.EnvName("admin-token")))
 	}
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
@@ -52,12 +52,12 @@ func publishRedis(ctx context.Context, redisURL, channel, data string, stdout io
 	if err != nil {
 		return settings.Usagef("-redis: %w", err)
 	}
-	defer source.Close() //nolint:errcheck // the one command was answered, or its error is returned
+	defer source.Close() //nolint:errcheck // the error of the one command is returned
 	receivers, err := source.Publish(ctx, protocol.RedisChannel(channel), data)
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", channel, err)
 	}
-	fmt.Fprintf(stdout, "published to %s, heard by %d gateways\n", channel, receivers)
+	fmt.Fprintf(stdout, "published to %s; receivers in Redis (gateways and others): %d\n", channel, receivers)
 	return nil
 }
 

@@ -10,11 +10,10 @@ import (
 	"testing"
 
 	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// TestRunbookKnowsEveryAlert: whoever is called finds the alert's name in the runbook, and no alert that is no more.
+// TestRunbookKnowsEveryAlert: the runbook has a heading for each alert, and none for an alert that does not exist.
 func TestRunbookKnowsEveryAlert(t *testing.T) {
 	t.Parallel()
 	rules, err := os.ReadFile("../scripts/alerts.yml")
@@ -40,8 +39,8 @@ func TestRunbookKnowsEveryAlert(t *testing.T) {
 	}
 }
 
-// TestRunbookEnvironment: the configuration of the runbook starts a gateway, whose operators may ask it what the
-// runbook has them ask: off loopback that takes a token.
+// TestRunbookEnvironment: the gateway takes the configuration in the runbook, and it has the token that the runbook's
+// requests to the admin listener need beyond loopback.
 func TestRunbookEnvironment(t *testing.T) {
 	t.Parallel()
 	runbook := script(t, "README.md")

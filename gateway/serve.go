@@ -10,27 +10,26 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/admin"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// demoChannel is what the demo page listens to, and what demo publishes to.
+// demoChannel is the channel that the demo page subscribes to at first, and that demo publishes to.
 const demoChannel = "user:123"
 
-// gateway is the program, wired: server, feeder, Redis source and admin listener.
+// gateway holds the parts of the program: server, feeder, Redis source and admin listener.
 type gateway struct {
 	cfg      *settings.Settings
 	log      *logger
 	server   *server.Server
 	feeder   *fanout.Feeder
 	redis    *redis.Source
-	verifier *identity.Verifier // nil: nobody is asked for a token
+	verifier *identity.Verifier // nil: clients need no token
 	embedded *redis.Embedded    // nil with -redis
 	admin    *admin.Admin
 }
@@ -48,12 +47,12 @@ func serve(ctx context.Context, cfg *settings.Settings, stderr io.Writer) error 
 		return err
 	}
 	defer g.close()
-	g.sayHow()
+	g.logSettings()
 
 	tuneRuntime(cfg, len(g.server.Loops()))
 	parts := newGroup(ctx)
-	// Until the server has drained, its clients still hear what is published, newcomers of the delay still show tokens, and
-	// operators still see how it goes.
+	// Until the server has drained, clients still get what is published, the tokens of new clients are still checked (new
+	// clients come until -drain-delay is over), and operators can still look.
 	drained, over := context.WithCancel(context.WithoutCancel(ctx))
 	parts.run(func(ctx context.Context) error { defer over(); return g.server.Run(ctx) })
 	parts.run(func(context.Context) error { return g.redis.Run(drained, g.feeder) })
@@ -76,21 +75,21 @@ func serve(ctx context.Context, cfg *settings.Settings, stderr io.Writer) error 
 		for _, lp := range g.server.Stats().Loops {
 			connections += lp.Connections
 		}
-		log.Info("stopping: clients are told to come back", "connections", connections, "after", cfg.Server.DrainDelay, "over", cfg.Server.Drain)
+		log.Info("stopping: clients are told to come back", "connections", connections, "drain_delay", cfg.Server.DrainDelay, "drain", cfg.Server.Drain)
 		return nil
 	})
 	began := time.Now()
 	if err := parts.wait(); err != nil {
 		return err
 	}
-	log.Info("stopped", "uptime", time.Since(began).Round(time.Second)) // a log that ends without it tells of a kill
+	log.Info("stopped", "uptime", time.Since(began).Round(time.Second)) // a log without this line at its end shows that the process was killed
 	return nil
 }
 
-// tuneRuntime sets what Go's own environment variables have not set.
+// tuneRuntime sets the Go runtime's limits, except those that Go's own environment variables have set.
 func tuneRuntime(cfg *settings.Settings, loops int) {
-	// The feeder must find a processor while every loop is inside a system call: measured, twice the loops keeps
-	// its p99 at 2 ms where once gives 8.
+	// The feeder needs a processor while every loop is inside a system call: with twice as many as loops its p99 is 2 ms,
+	// with as many as loops 8 ms (measured).
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(2*loops, loops+2))
 	}
@@ -102,7 +101,7 @@ func tuneRuntime(cfg *settings.Settings, loops int) {
 	}
 }
 
-// wire makes the parts; what needs a port has it afterwards.
+// wire makes the parts and binds their ports.
 func wire(cfg *settings.Settings, log *logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
 	if err := g.wire(); err != nil {
@@ -124,11 +123,7 @@ func (g *gateway) wire() (err error) {
 	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
 		return settings.Usagef("-redis: %w", err)
 	}
-	// The server is made with the admin listener's address, which the demo page's visitors are told.
-	host, port, _ := net.SplitHostPort(cfg.Admin)
-	if port != "0" {
-		cfg.Server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
-	}
+	cfg.Server.Upgrade.DemoURL = demoURL(cfg.Admin)
 	if cfg.Authenticates() {
 		cfg.Identity.Log = log.Logger
 		if g.verifier, err = identity.New(cfg.Identity); err != nil {
@@ -173,16 +168,26 @@ func (g *gateway) wire() (err error) {
 	return err
 }
 
+// demoURL is the URL of the demo page; empty if -admin does not tell it: port 0 takes any port, and all addresses are
+// none that a browser can open. The server names the URL to people who open the clients' port in a browser.
+func demoURL(admin string) string {
+	host, port, _ := net.SplitHostPort(admin)
+	if port == "0" || isAllAddresses(host) {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
 func (g *gateway) close() {
 	if g.redis != nil {
-		_ = g.redis.Close() // the process ends: nothing depends on a clean goodbye
+		_ = g.redis.Close() // the process ends, so an error changes nothing
 	}
 	if g.embedded != nil {
 		g.embedded.Close()
 	}
 }
 
-// ready is what /readyz judges: whether a client that connects now is served and hears what is published.
+// ready makes the checks of /readyz: is a client that connects now served, and does it get what is published?
 func (g *gateway) ready() []admin.Check {
 	listening := false
 	select {
@@ -202,12 +207,12 @@ func (g *gateway) ready() []admin.Check {
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}
 	if g.verifier != nil {
-		checks = append(checks, admin.Check{Name: "keys of tokens", OK: g.verifier.Ready()})
+		checks = append(checks, admin.Check{Name: "keys for tokens", OK: g.verifier.Ready()})
 	}
 	return checks
 }
 
-// demo publishes a notification every 3 s, so that there is something to see.
+// demo publishes a notification every 3 s, so that the demo page has something to show.
 func (g *gateway) demo(ctx context.Context) error {
 	lines := []string{
 		"Ana commented on your photo", "Your order has left the warehouse", "Build 214 passed",

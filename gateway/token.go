@@ -6,23 +6,23 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-ws/carillon/gateway/settings"
-
 	"github.com/carillon-ws/carillon/gateway/identity"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// token makes a token for development: in production the application that knows its users makes them.
+// token is `gateway token`: it makes a token for development. In production the application that knows its users makes
+// the tokens.
 func token(args []string, stdout io.Writer) error {
 	fs := newCommand("token")
 	var claims identity.Claims
-	key := fs.String("key", "", "file with the secret, or with a private key in PEM: what the gateway's -jwt-secret or -jwt-public-key fits")
-	fs.StringVar(&claims.Subject, "sub", "", "whose token it is")
-	channels := fs.String("channels", "", "patterns of the channels it may hear, with commas between them; default: user:{sub}")
+	key := fs.String("key", "", "file with the secret (the gateway's -jwt-secret), or with the private key in PEM that belongs to its -jwt-public-key")
+	fs.StringVar(&claims.Subject, "sub", "", "claim sub: the user that the token is for")
+	channels := fs.String("channels", "", "claim channels: patterns of the channels that the user may hear, separated by commas; without it user:{sub}")
 	var ttl time.Duration
-	settings.Duration(&ttl, time.Hour)(fs, "ttl", "how long it is good")
+	settings.Duration(&ttl, time.Hour)(fs, "ttl", "how long the token is valid")
 	fs.StringVar(&claims.Audience, "aud", "", "claim aud")
 	fs.StringVar(&claims.Issuer, "iss", "", "claim iss")
-	fs.StringVar(&claims.KeyID, "kid", "", "name of the key, for key sets")
+	fs.StringVar(&claims.KeyID, "kid", "", "name of the key (kid), for key sets")
 	if err := parseCommand(fs, args, "gateway token -key FILE -sub ID [-channels PATTERN,...] [-ttl 1h] [-aud AUDIENCE] [-iss ISSUER] [-kid KEY]", stdout); err != nil {
 		return err
 	}

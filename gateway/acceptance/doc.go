@@ -1,7 +1,7 @@
-// Package acceptance is the house of what judges a running gateway from outside: it has no code of its own.
+// Package acceptance is the folder of the tests that judge a running gateway from outside. It has no code of its own.
 //
-//	abuse        the threat list, thrown at a gateway while a well-behaved client watches
-//	conformance  the cases of the Autobahn suite, against a gateway that echoes
-//	proxies      real nginx and HAProxy in front
-//	prometheus   a real Prometheus, its rules and the dashboard, on a gateway in trouble
+//	abuse        attacks from the list of threats, while a client that behaves is watched
+//	conformance  the cases of the Autobahn suite, with a gateway that echoes
+//	proxies      a real nginx and a real HAProxy in front of gateways
+//	prometheus   a real Prometheus with the alert rules and the dashboard, and a gateway in trouble
 package acceptance

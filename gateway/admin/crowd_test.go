@@ -16,12 +16,12 @@ import (
 
 const getProbe = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-// crowd opens n connections to the listener, all from one address, and says text on each. They stay open.
+// crowd opens n connections to the listener from one address, and sends text on each. They stay open.
 func crowd(t *testing.T, url string, n int, text string) []net.Conn {
 	t.Helper()
 	conns := make([]net.Conn, 0, n)
 	for range n {
-		// What is not read soon fills the buffers on the way.
+		// With a small buffer, an answer that is not read soon blocks the one who writes it.
 		small := net.Dialer{Control: func(_, _ string, rc syscall.RawConn) (err error) {
 			failed := rc.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
 			return errors.Join(failed, err)
@@ -42,7 +42,7 @@ func crowd(t *testing.T, url string, n int, text string) []net.Conn {
 	return conns
 }
 
-// wantProbes asks for both probes, from the address that the crowd has: in a pod that is 127.0.0.1 as well.
+// wantProbes requests both probes, from the same address as the crowd: in a pod both are 127.0.0.1.
 func wantProbes(t *testing.T, url string) {
 	t.Helper()
 	for _, path := range []string{"/livez", "/readyz"} {
@@ -58,7 +58,7 @@ func wantProbes(t *testing.T, url string) {
 	}
 }
 
-// TestProbesAreAnsweredBesideIdleConnections: connections that were answered, and stay open, cost no probe its place.
+// TestProbesAreAnsweredBesideIdleConnections: many keep-alive connections that are idle must not keep a probe out.
 func TestProbesAreAnsweredBesideIdleConnections(t *testing.T) {
 	t.Parallel()
 	_, url := start(t, testConfig())
@@ -73,17 +73,17 @@ func TestProbesAreAnsweredBesideIdleConnections(t *testing.T) {
 	wantProbes(t, url)
 }
 
-// TestProbesAreAnsweredBesideHalfRequests: nor do requests that are never finished.
+// TestProbesAreAnsweredBesideHalfRequests: requests that are never finished must not keep a probe out.
 func TestProbesAreAnsweredBesideHalfRequests(t *testing.T) {
 	t.Parallel()
 	_, url := start(t, testConfig())
 	crowd(t, url, 3*64, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
 	wantProbes(t, url)
-	crowd(t, url, 3*64, "") // nor sockets that say nothing
+	crowd(t, url, 3*64, "") // nor must sockets that send nothing
 	wantProbes(t, url)
 }
 
-// TestProbesAreAnsweredBesideSlowReaders: nor do answers that nobody reads, whatever was asked for.
+// TestProbesAreAnsweredBesideSlowReaders: clients that do not read their answers must not keep a probe out.
 func TestProbesAreAnsweredBesideSlowReaders(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/metrics", "/livez?verbose", "/nothing"} {
@@ -104,7 +104,7 @@ func TestProbesAreAnsweredBesideSlowReaders(t *testing.T) {
 	}
 }
 
-// smallSendBuffer has few answers fill what the kernel keeps for a socket.
+// smallSendBuffer makes a few answers fill the send buffer of a socket.
 func smallSendBuffer(t *testing.T, a *Admin) {
 	t.Helper()
 	raw, err := a.listener.(*boundedListener).Listener.(*net.TCPListener).SyscallConn()
@@ -117,7 +117,8 @@ func smallSendBuffer(t *testing.T, a *Admin) {
 	}
 }
 
-// TestProbesAreAnsweredBesideLongRequests: nor do requests that take their time. Those over the bound are told.
+// TestProbesAreAnsweredBesideLongRequests: requests that take long must not keep a probe out. Requests over the bound get
+// 503.
 func TestProbesAreAnsweredBesideLongRequests(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
@@ -128,7 +129,7 @@ func TestProbesAreAnsweredBesideLongRequests(t *testing.T) {
 		return 1, nil
 	}
 	_, url := start(t, cfg)
-	const asked = maxSockets // one more would take the place of one that was answered
+	const asked = maxSockets // with one more, an answered one would be closed for it
 	conns := crowd(t, url, asked, "POST /publish/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
 	status := make(chan string, asked)
 	for _, conn := range conns {
@@ -147,7 +148,7 @@ func TestProbesAreAnsweredBesideLongRequests(t *testing.T) {
 	}
 	for range asked - maxRequestsPerAddress {
 		if got := <-status; got != "503 1" {
-			t.Errorf("a request too many is answered %q, want 503 and when to return", got)
+			t.Errorf("a request over the bound is answered %q, want 503 and Retry-After", got)
 		}
 	}
 	wantProbes(t, url)
@@ -162,7 +163,7 @@ func TestProbesAreAnsweredBesideLongRequests(t *testing.T) {
 	}
 }
 
-// TestRequestsOfOneAddressLeaveRoom: whoever has all the requests that one address may have keeps nobody else out.
+// TestRequestsOfOneAddressLeaveRoom: an address with all the requests that it may have does not keep other addresses out.
 func TestRequestsOfOneAddressLeaveRoom(t *testing.T) {
 	t.Parallel()
 	var r requests
@@ -178,12 +179,12 @@ func TestRequestsOfOneAddressLeaveRoom(t *testing.T) {
 	}
 	r.put("a")
 	if !r.take("c") || r.take("c") {
-		t.Error("a place that was given back is not taken by exactly one")
+		t.Error("a place that was given back must be taken by exactly one")
 	}
 }
 
-// TestListenerIsBounded: however many come, no more sockets are open than the reserve of descriptors counts, and the
-// longest without a request goes for the one that comes.
+// TestListenerIsBounded: no more sockets are open than descriptors are reserved for, and for a new one the socket is closed
+// that has been without a request for longest.
 func TestListenerIsBounded(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -215,8 +216,8 @@ func TestListenerIsBounded(t *testing.T) {
 	if closed(busy) || !closed(idle) {
 		t.Errorf("for a third socket: busy closed %v, idle closed %v, want the idle one to go", closed(busy), closed(idle))
 	}
-	_ = idle.Close()  // as net/http does when it finds it closed: its place is not given back twice
-	busy.serve(false) // just now: third is the one that has waited longest
+	_ = idle.Close()  // as net/http does for a closed connection; its place must not be given back twice
+	busy.serve(false) // just now, so third has been idle for longer
 	fourth := next()
 	if closed(busy) || !closed(third) || closed(fourth) {
 		t.Errorf("for a fourth: busy closed %v, third closed %v, fourth closed %v", closed(busy), closed(third), closed(fourth))

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// fresh is how long a new socket, or one that was answered, is left alone whoever else comes: time to send a request. A
-// probe behind a thousand others waits for about 30 times as long.
+// fresh is how long a socket is never closed for another one after it was accepted or answered: it has this time to send
+// a request. With a thousand sockets before it, a probe waits about 30 times as long.
 const fresh = 20 * time.Millisecond
 
-// boundedListener keeps at most so many sockets open. It always takes the next one, because that may be a probe: when
-// no place is left, a socket on which no request is served is closed. That is an idle keep-alive connection, a
-// request that is not whole, or an answer that is not read.
+// boundedListener keeps at most so many sockets open. It always takes the next one, because that may be a probe. When no
+// place is left, it closes a socket on which no request is served: an idle keep-alive connection, one whose request is
+// not complete, or one that does not read its answer.
 type boundedListener struct {
 	net.Listener
 	most   int
-	freed  chan struct{} // holds a token after a place was given back
+	freed  chan struct{} // a signal: a place was given back
 	closed chan struct{}
 	close  sync.Once
 
@@ -28,10 +28,10 @@ type boundedListener struct {
 type socket struct {
 	net.Conn
 	listener *boundedListener
-	from     string // the other end, without its port
+	from     string // address of the client, without its port
 
-	serving bool      // Guarded by listener.mu. A request is bounded and under way: the socket stays.
-	since   time.Time // Guarded by listener.mu. When it was accepted, or its last request began or ended.
+	serving bool      // Guarded by listener.mu. It has one of the counted requests, so it is not closed for another.
+	since   time.Time // Guarded by listener.mu. When it was accepted, or when its last request began or ended.
 }
 
 func limitSockets(listener net.Listener, most int) *boundedListener {
@@ -41,7 +41,7 @@ func limitSockets(listener net.Listener, most int) *boundedListener {
 	}
 }
 
-// Accept takes the next connection. While every place is taken by a fresh socket, it waits.
+// Accept returns the next connection. It waits while all places are taken by sockets that are fresh or serve a request.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
@@ -67,7 +67,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// place opens s if there is room. If not, it returns a socket to be closed for it, or for how long to wait for one.
+// place gives s a place if there is one. If not, it returns a socket to close for it, or how long to wait for one.
 func (l *boundedListener) place(s *socket) (wait time.Duration, victim *socket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +77,7 @@ func (l *boundedListener) place(s *socket) (wait time.Duration, victim *socket) 
 		l.open[s] = struct{}{}
 		return 0, nil
 	}
-	victim = l.longestWaiting()
+	victim = l.longestIdleLocked()
 	if victim == nil {
 		return fresh, nil
 	}
@@ -88,27 +88,27 @@ func (l *boundedListener) place(s *socket) (wait time.Duration, victim *socket) 
 	return 0, victim
 }
 
-// longestWaiting returns the socket that has been without a request for longest, of the address that has most such
-// sockets; nil if every socket is serving one. Called with mu held.
-func (l *boundedListener) longestWaiting() (victim *socket) {
-	waiting := make(map[string]int, len(l.open))
+// longestIdleLocked returns a socket without a request: of the address that has most of them, the one that has been so for
+// longest. It returns nil if every socket serves a request.
+func (l *boundedListener) longestIdleLocked() (victim *socket) {
+	idle := make(map[string]int, len(l.open))
 	for s := range l.open {
 		if !s.serving {
-			waiting[s.from]++
+			idle[s.from]++
 		}
 	}
 	for s := range l.open {
 		switch {
 		case s.serving:
-		case victim == nil, waiting[s.from] > waiting[victim.from],
-			waiting[s.from] == waiting[victim.from] && s.since.Before(victim.since):
+		case victim == nil, idle[s.from] > idle[victim.from],
+			idle[s.from] == idle[victim.from] && s.since.Before(victim.since):
 			victim = s
 		}
 	}
 	return victim
 }
 
-// serve notes that a request of the socket begins or ends. While serving is set, the socket keeps its place.
+// serve notes that a request on the socket begins or ends. While one is served, the socket keeps its place.
 func (s *socket) serve(serving bool) {
 	s.listener.mu.Lock()
 	s.serving, s.since = serving, time.Now()

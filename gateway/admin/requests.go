@@ -7,13 +7,14 @@ import (
 	"sync"
 )
 
-// requests counts what is served at a time, probes excepted. Safe for concurrent use.
+// requests counts the requests that are being served, without probes. Safe for concurrent use.
 type requests struct {
 	mu   sync.Mutex
 	all  int            // Guarded by mu.
-	from map[string]int // Guarded by mu. By address, those with a request.
+	from map[string]int // Guarded by mu. How many of them come from an address; only addresses with a request.
 }
 
+// take counts one more request. It reports false if that is one too many; otherwise put must follow.
 func (r *requests) take(from string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,26 +38,26 @@ func (r *requests) put(from string) {
 	}
 }
 
-// socketKey is where a request's context holds its *socket.
+// socketKey is the key of a request's *socket in its context.
 type socketKey struct{}
 
 func withSocket(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, socketKey{}, conn)
 }
 
-// bounded refuses requests over the bounds. Probes have none, because they are answered at once: whoever else is
-// here, an orchestrator must not kill a gateway that is well.
+// bounded refuses requests over the bounds. Probes are not counted and never refused, because they are answered at once,
+// and because an orchestrator kills a gateway whose probe fails.
 func (a *Admin) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s := r.Context().Value(socketKey{}).(*socket)
 		if isProbe(r.URL.Path) {
-			s.serve(false) // the socket is fresh: it is left alone for as long as the answer takes
+			s.serve(false) // the socket is fresh from now on, so it is not closed before the probe is answered
 			next.ServeHTTP(w, r)
 			return
 		}
 		if !a.requests.take(s.from) {
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "too many requests are being served: ask again in a second", http.StatusServiceUnavailable)
+			http.Error(w, "too many requests are being served: try again in a second", http.StatusServiceUnavailable)
 			return
 		}
 		defer a.requests.put(s.from)

@@ -149,7 +149,7 @@ func FuzzExtract(f *testing.F) {
 		if !bytes.Equal(value, before) {
 			t.Errorf("%q was changed to %q", before, value)
 		}
-		// What net/http reads as the cookie, we read too; no header has control characters, which it trims like spaces.
+		// FromCookie must read what net/http reads. net/http also trims control characters, which no header has.
 		control := func(r rune) bool { return r < ' ' || r == 0x7f }
 		if parsed, err := http.ParseCookie(string(value)); err == nil && bytes.IndexFunc(value, control) < 0 {
 			want := ""

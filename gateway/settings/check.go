@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// check refuses what is contradictory.
+// check returns an error for settings that contradict each other, and sets what follows from them.
 func (cfg *Settings) check(command string) error {
 	host, _, err := net.SplitHostPort(cfg.Addr)
 	if err != nil {
@@ -22,11 +22,11 @@ func (cfg *Settings) check(command string) error {
 	case command == "demo" && !loopback:
 		return Usagef("demo listens on loopback only, not on %q", cfg.Addr)
 	case !loopback && !cfg.Insecure && !cfg.Authenticates():
-		return Usagef("-addr %s is reachable from other machines and nobody is asked for a token: give a key (-jwt-secret, -jwt-public-key or -jwt-jwks), add -insecure if that is meant, or listen on 127.0.0.1", cfg.Addr)
+		return Usagef("-addr %s is reachable from other machines, and clients need no token: give a key (-jwt-secret, -jwt-public-key or -jwt-jwks), add -insecure if anyone may hear any channel, or listen on 127.0.0.1", cfg.Addr)
 	case !loopback && cfg.Redis == "":
 		return Usagef("-addr %s needs -redis: the embedded Redis is for trying out on loopback", cfg.Addr)
 	case command == "demo" && cfg.Redis != "":
-		return Usagef("demo brings its own Redis: use serve with -redis")
+		return Usagef("demo has a Redis of its own: use serve with -redis")
 	}
 	if _, _, err := net.SplitHostPort(cfg.Admin); err != nil {
 		return Usagef("-admin %q is not host:port", cfg.Admin)
@@ -34,17 +34,17 @@ func (cfg *Settings) check(command string) error {
 	if err := cfg.checkSecrets(); err != nil {
 		return err
 	}
-	if n := cfg.Server.Loops; n < 0 || n > fanout.MaxLoops {
-		return Usagef("-loops %d: between 1 and %d are possible, 0 chooses", n, fanout.MaxLoops)
+	if err := cfg.CheckLoops(); err != nil {
+		return err
 	}
 	if cfg.GCPercent < 10 {
-		return Usagef("-gc-percent %d: at least 10, or the collector never rests", cfg.GCPercent)
+		return Usagef("-gc-percent %d: at least 10 is needed, or the garbage collector runs all the time", cfg.GCPercent)
 	}
 	if err := cfg.checkIdentity(); err != nil {
 		return err
 	}
 	if cfg.Server.ProxyProtocol && len(cfg.Server.TrustedProxies) == 0 {
-		return Usagef("-proxy-protocol needs -trusted-proxy: from whom the header is believed")
+		return Usagef("-proxy-protocol needs -trusted-proxy: the addresses of the proxies that send the header")
 	}
 	if err := cfg.checkNumbers(); err != nil {
 		return err
@@ -57,27 +57,42 @@ func (cfg *Settings) check(command string) error {
 	return nil
 }
 
-// checkSecrets refuses what would leave a door open that somebody means to close: -admin-token "$TOKEN", and the variable
-// is not set. Files that hold a token end with a line end, which is no part of it.
+// CheckLoops returns an error for a number of loops that the server cannot have.
+func (cfg *Settings) CheckLoops() error {
+	if n := cfg.Server.Loops; n < 0 || n > fanout.MaxLoops {
+		return Usagef("-loops %d: between 1 and %d are possible; 0 means one for each CPU", n, fanout.MaxLoops)
+	}
+	return nil
+}
+
+// checkSecrets refuses a key or a token that is given and empty, as by -admin-token "$TOKEN" when the variable is not set:
+// the gateway would run without protection. A line end after the token, which files have, is taken off.
 func (cfg *Settings) checkSecrets() error {
 	for _, name := range []string{"jwt-secret", "jwt-public-key", "jwt-jwks", "admin-token"} {
 		if from := cfg.origin[name]; from != "" && strings.TrimSpace(cfg.flags.Lookup(name).Value.String()) == "" {
-			return Usagef("-%s is given (%s) and empty: leave it out if that is meant", name, from)
+			return Usagef("-%s is given (%s) and empty: give a value, or leave it out", name, from)
 		}
 	}
 	cfg.AdminToken = strings.TrimSpace(cfg.AdminToken)
 	return nil
 }
 
-// checkNumbers refuses numbers that would be taken for others, or that the server cannot keep to.
+// named is a value with the name of its flag. Checks walk over lists and not over maps, so that with several wrong
+// settings the error is the same each time.
+type named[T any] struct {
+	flag  string
+	value T
+}
+
+// checkNumbers returns an error for numbers that have no meaning, or that the server cannot keep to.
 func (cfg *Settings) checkNumbers() error {
 	s := &cfg.Server
-	for name, n := range map[string]int{
-		"max-connections": s.MaxConnections, "max-connections-per-address": s.MaxPerAddress, "max-accepts": s.MaxAccepts,
-		"max-message-rate": s.MessageRate,
+	for _, count := range []named[int]{
+		{"max-connections", s.MaxConnections}, {"max-connections-per-address", s.MaxPerAddress}, {"max-accepts", s.MaxAccepts},
+		{"max-message-rate", s.MessageRate},
 	} {
-		if n < 0 {
-			return Usagef("-%s %d is negative", name, n)
+		if count.value < 0 {
+			return Usagef("-%s %d is negative", count.flag, count.value)
 		}
 	}
 	if s.MaxFragments < 1 {
@@ -89,16 +104,18 @@ func (cfg *Settings) checkNumbers() error {
 	if n := s.MessageBurst; n < 0 || n > server.MostBurst {
 		return Usagef("-max-message-burst %d: between 1 and %d are possible, 0 chooses", n, server.MostBurst)
 	}
-	for name, d := range map[string]time.Duration{"ping-interval": s.PingInterval, "drain": s.Drain, "drain-delay": s.DrainDelay, "heartbeat": s.Heartbeat} {
-		if d < 0 {
-			return Usagef("-%s %s is negative", name, d)
+	for _, span := range []named[time.Duration]{
+		{"ping-interval", s.PingInterval}, {"heartbeat", s.Heartbeat}, {"drain-delay", s.DrainDelay}, {"drain", s.Drain},
+	} {
+		if span.value < 0 {
+			return Usagef("-%s %s is negative", span.flag, span.value)
 		}
 	}
-	for name, d := range map[string]time.Duration{
-		"handshake-timeout": s.HandshakeTimeout, "message-timeout": s.MessageTimeout, "max-backlog-age": s.MaxBacklogAge,
+	for _, limit := range []named[time.Duration]{
+		{"message-timeout", s.MessageTimeout}, {"handshake-timeout", s.HandshakeTimeout}, {"max-backlog-age", s.MaxBacklogAge},
 	} {
-		if d <= 0 {
-			return Usagef("-%s %s: a time is needed, or one peer could hold its place for ever", name, d)
+		if limit.value <= 0 {
+			return Usagef("-%s %s: a time above 0 is needed, or one client could hold its place for ever", limit.flag, limit.value)
 		}
 	}
 	burst := s.MessageBurst
@@ -107,18 +124,18 @@ func (cfg *Settings) checkNumbers() error {
 	}
 	switch {
 	case s.MaxInboundTotal < server.LeastInboundTotal(s.MaxMessage):
-		return Usagef("-max-inbound-total %s: one message of -max-message %s needs twice as much", size{n: &s.MaxInboundTotal}, size{n: &s.MaxMessage})
+		return Usagef("-max-inbound-total %s is too small: one message of -max-message %s may need twice its size", size{n: &s.MaxInboundTotal}, size{n: &s.MaxMessage})
 	case burst < s.MessageRate:
-		return Usagef("-max-message-burst %d is less than -max-message-rate %d: a second's messages may come at once", burst, s.MessageRate)
+		return Usagef("-max-message-burst %d is less than -max-message-rate %d: the messages of one second may come at once", burst, s.MessageRate)
 	case s.MessageRate > 0 && burst < s.MaxChannels:
-		return Usagef("-max-message-burst %d is less than -max-channels %d: a client that comes back subscribes to all its channels at once and would be refused", burst, s.MaxChannels)
+		return Usagef("-max-message-burst %d is less than -max-channels %d: a client that reconnects subscribes to all its channels at once, and would be refused", burst, s.MaxChannels)
 	case s.Heartbeat > 0 && s.Heartbeat < server.MinHeartbeat:
-		return Usagef("-heartbeat %s: at most one in %s is possible", s.Heartbeat, server.MinHeartbeat)
+		return Usagef("-heartbeat %s: at least %s is needed, or 0 for none", s.Heartbeat, server.MinHeartbeat)
 	}
 	return nil
 }
 
-// checkedOrigin is an origin as browsers send it: in lower case, and without the port that goes with the scheme.
+// checkedOrigin returns an origin in the form that browsers send: in lower case, and without the scheme's own port.
 func checkedOrigin(v string) (string, error) {
 	if v == "*" {
 		return v, nil
@@ -126,7 +143,7 @@ func checkedOrigin(v string) (string, error) {
 	v = strings.ToLower(v)
 	scheme, host, ok := strings.Cut(v, "://")
 	if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ *") {
-		return "", errors.New("an origin is scheme://host[:port], without a path or a wildcard; * alone is any")
+		return "", errors.New("an origin is scheme://host[:port], without a path or a wildcard; * alone means any origin")
 	}
 	switch scheme {
 	case "https":

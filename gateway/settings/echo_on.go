@@ -2,9 +2,9 @@
 
 package settings
 
-// echoGroup is a part of the flag table that the shipped binary does not have.
+// echoGroup returns a part of the flag table that only a conformance build has.
 func echoGroup(cfg *Settings) []flagGroup {
 	return []flagGroup{{"Conformance", []flagRow{
-		{name: "echo", bind: yes(&cfg.Server.Echo), usage: "send every message back instead of carrying it out, for suites that judge echo servers"},
+		{name: "echo", bind: yes(&cfg.Server.Echo), usage: "send every message back instead of handling it, for test suites that need an echo server"},
 	}}}
 }

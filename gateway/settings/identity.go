@@ -9,33 +9,33 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// Authenticates reports whether clients are asked for a token.
+// Authenticates reports whether clients need a token.
 func (cfg *Settings) Authenticates() bool {
 	return cfg.Identity.SecretFile != "" || cfg.Identity.PublicKeyFile != "" || cfg.Identity.JWKSURL != ""
 }
 
-// checkIdentity refuses flags that have no effect without a key: whoever gives them believes that there is one.
+// checkIdentity refuses flags about tokens if there is no key: they would have no effect, and the gateway would be open.
 func (cfg *Settings) checkIdentity() error {
 	if !cfg.Authenticates() {
-		for name, set := range map[string]bool{
-			"jwt-audience": cfg.Identity.Audience != "", "jwt-issuer": cfg.Identity.Issuer != "",
-			"jwt-leeway": cfg.Identity.Leeway != 0, "jwt-cookie": cfg.Server.TokenSources.Cookie != "",
-			"jwt-query": cfg.Server.TokenSources.Query, "personal-channel": cfg.Server.PersonalChannel != "",
-			"jwt-jwks-insecure": cfg.Identity.InsecureJWKS,
+		for _, given := range []named[bool]{
+			{"jwt-jwks-insecure", cfg.Identity.InsecureJWKS}, {"jwt-audience", cfg.Identity.Audience != ""},
+			{"jwt-issuer", cfg.Identity.Issuer != ""}, {"jwt-leeway", cfg.Identity.Leeway != 0},
+			{"jwt-cookie", cfg.Server.TokenSources.Cookie != ""}, {"jwt-query", cfg.Server.TokenSources.Query},
+			{"personal-channel", cfg.Server.PersonalChannel != ""},
 		} {
-			if set {
-				return Usagef("-%s means nothing without a key: -jwt-secret, -jwt-public-key or -jwt-jwks", name)
+			if given.value {
+				return Usagef("-%s has no effect without a key: give -jwt-secret, -jwt-public-key or -jwt-jwks", given.flag)
 			}
 		}
 		return nil
 	}
 	if cfg.Server.TokenSources.Cookie != "" && slices.Contains(cfg.Origins, "*") {
-		return Usagef("-jwt-cookie with -allow-origin '*' lets any site's page connect as its visitor: list the origins")
+		return Usagef("-jwt-cookie with -allow-origin '*' lets the page of any site connect with its visitor's cookie: list the origins")
 	}
 	if pattern := cfg.Server.PersonalChannel; pattern != "" {
 		filled := strings.ReplaceAll(pattern, "{sub}", "x")
 		if at := strings.IndexByte(filled, '{'); at >= 0 {
-			return Usagef("-personal-channel %q: %q is not filled in, only {sub} is", pattern, placeholder(filled[at:]))
+			return Usagef("-personal-channel %q: %q is not replaced by anything, only {sub} is", pattern, placeholder(filled[at:]))
 		}
 		if _, err := protocol.ParseChannel(filled); err != nil {
 			return Usagef("-personal-channel %q: %w", pattern, err)
@@ -44,7 +44,7 @@ func (cfg *Settings) checkIdentity() error {
 	return nil
 }
 
-// placeholder is the first part of text up to its closing brace, or all of it.
+// placeholder returns text up to its first closing brace, or all of it.
 func placeholder(text string) string {
 	name, _, closed := strings.Cut(text, "}")
 	if !closed {
@@ -53,14 +53,14 @@ func placeholder(text string) string {
 	return name + "}"
 }
 
-// parseNetwork reads a network, or an address, which is a network of one.
+// parseNetwork reads a network, or an address, which is a network of one address.
 func parseNetwork(v string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(v); err == nil && addr.Zone() == "" {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(v)
 	if err != nil || prefix != prefix.Masked() || prefix.Addr().Is4In6() {
-		return netip.Prefix{}, errors.New("a network is written as in 10.0.0.0/8 or 2001:db8::/32, with no bits behind its length, no zone, and IPv4 as such")
+		return netip.Prefix{}, errors.New("a network is like 10.0.0.0/8 or 2001:db8::/32: the bits after its length are 0, it has no zone, and IPv4 is not written as IPv6")
 	}
 	return prefix, nil
 }

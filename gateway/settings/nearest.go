@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Hint says what to do about an error of the flag package: for a flag that does not exist, which may be meant; else which
-// command lists them.
+// Hint returns what to do about an error of package flag. For an unknown flag it names the flag that may be meant; else
+// it names help, the command that lists the flags.
 func Hint(err error, fs *flag.FlagSet, help string) string {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 		var names []string
@@ -18,8 +18,8 @@ func Hint(err error, fs *flag.FlagSet, help string) string {
 	return help + " lists the flags"
 }
 
-// nearest returns the name that a misspelt one may stand for: the one that the fewest changes lead to, if those are few
-// for its length; else one that begins or ends like it. Empty: none.
+// nearest returns the name that a misspelt one may stand for: the one with the smallest distance, if that is small for the
+// length of the name; else one that begins or ends with what was given; else "".
 func nearest(given string, names []string) string {
 	best, fewest := "", max(1, len(given)/4)+1
 	for _, name := range names {
@@ -38,8 +38,8 @@ func nearest(given string, names []string) string {
 	return ""
 }
 
-// distance is how many letters must be inserted, left out or replaced to make b of a, a swap of neighbours counting
-// once (optimal string alignment).
+// distance returns how many steps turn a into b: a step inserts, removes or replaces a letter, or swaps two neighbours
+// (optimal string alignment).
 func distance(a, b string) int {
 	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -9,27 +9,27 @@ import (
 	"strings"
 )
 
-// envPrefix begins the names of the gateway's environment variables: -max-message is CARILLON_MAX_MESSAGE.
+// envPrefix begins the name of each of the gateway's environment variables: CARILLON_MAX_MESSAGE is -max-message.
 const envPrefix = "CARILLON_"
 
-// Where a value came from, if not from a variable, which is told by its name.
+// The origin of a value. For a value from the environment it is the name of the variable.
 const (
 	fromDefault = "default"
 	fromFlag    = "flag"
 )
 
-// EnvName is the variable of the environment that sets what a flag has not set: CARILLON_MAX_MESSAGE of max-message.
+// EnvName returns the environment variable that stands for a flag: CARILLON_MAX_MESSAGE for max-message.
 func EnvName(flagName string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
 }
 
-// Parse reads the arguments of serve and demo, and the environment. Errors are one sentence each.
+// Parse reads the arguments of serve or demo, and the environment. An error is one sentence.
 func Parse(command string, args []string, stdout io.Writer) (*Settings, error) {
 	return Read(command, args, os.Environ(), stdout)
 }
 
-// Read works the settings out: a flag wins over the environment, and that over the default. With -print-config
-// it prints them, right or wrong, and returns flag.ErrHelp if they are right.
+// Read returns the settings: a flag wins over a variable of environ, and a variable over the default. With -print-config it
+// prints the settings, also those that contradict each other, and returns flag.ErrHelp if there is no error.
 func Read(command string, args, environ []string, stdout io.Writer) (*Settings, error) {
 	cfg := &Settings{origin: map[string]string{}}
 	fs := NewFlagSet(cfg)
@@ -42,7 +42,7 @@ func Read(command string, args, environ []string, stdout io.Writer) (*Settings, 
 		return nil, Usagef("%v (%s)", err, Hint(err, fs, "gateway -h"))
 	}
 	if fs.NArg() > 0 {
-		return nil, Usagef("unexpected argument %q (flags come before it or not at all)", fs.Arg(0))
+		return nil, Usagef("unexpected argument %q: serve and demo take flags only", fs.Arg(0))
 	}
 	fs.Visit(func(f *flag.Flag) { cfg.origin[f.Name] = fromFlag })
 	if err := cfg.takeEnvironment(fs, environ); err != nil {
@@ -58,8 +58,8 @@ func Read(command string, args, environ []string, stdout io.Writer) (*Settings, 
 	return cfg, err
 }
 
-// takeEnvironment sets what no flag has set. An empty variable counts as absent: that is how files of variables leave
-// something out.
+// takeEnvironment sets what no flag has set. An empty variable counts as absent, because files of variables often have
+// empty ones.
 func (cfg *Settings) takeEnvironment(fs *flag.FlagSet, environ []string) error {
 	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
@@ -80,7 +80,7 @@ func (cfg *Settings) takeEnvironment(fs *flag.FlagSet, environ []string) error {
 	return nil
 }
 
-// lookup returns a variable's value; the last of several counts, as it does for os.Getenv.
+// lookup returns the value of a variable; the last of several counts, as for os.Getenv.
 func lookup(environ []string, name string) string {
 	for _, entry := range slices.Backward(environ) {
 		if key, value, _ := strings.Cut(entry, "="); key == name {
@@ -90,8 +90,8 @@ func lookup(environ []string, name string) string {
 	return ""
 }
 
-// Misspelt returns the variables that look like one of ours and are none, each with the one it may stand for. Not every
-// stranger is a mistake: Kubernetes sets CARILLON_SERVICE_HOST and the like for a service of that name.
+// Misspelt returns the unknown variables whose name is close to one of ours, each with the one that may be meant. Other
+// unknown variables with our prefix are no mistake: Kubernetes sets CARILLON_SERVICE_HOST for a service named carillon.
 func Misspelt(environ []string) []string {
 	var names, out []string
 	for _, group := range flagTable(&Settings{}) {

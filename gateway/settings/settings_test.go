@@ -32,7 +32,7 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 		t.Errorf("settings %+v", s)
 	}
 	if !slices.Equal(cfg.Origins, []string{"https://c.example"}) {
-		t.Errorf("origins %q: the flag's list must take the place of the environment's", cfg.Origins)
+		t.Errorf("origins %q: the list of the flag must replace that of the environment", cfg.Origins)
 	}
 	if got := read(t, nil, environ).Origins; !slices.Equal(got, []string{"https://a.example", "https://b.example"}) {
 		t.Errorf("origins of the environment: %q", got)
@@ -51,14 +51,14 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 	}
 }
 
-// What a counter holds can be set.
+// A limit may be as large as its counter can count.
 func TestLargestCounts(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"-max-fragments", "4000000"},
 		{"-max-channels", "65535", "-max-message-rate", "0"},
 		{"-max-channels", "32767", "-max-message-burst", "32767"},
-		{"-max-channels", "10000"}, // and the burst with it
+		{"-max-channels", "10000"}, // the default of the burst grows with it
 		{"-max-message-burst", "1000"},
 	} {
 		read(t, args, nil)
@@ -86,6 +86,26 @@ func TestWrongVariables(t *testing.T) {
 	}
 }
 
+// With several wrong settings the error names the first in the order of the table, each time.
+func TestErrorNamesTheFirstOfSeveralWrongSettings(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-max-connections", "-1", "-max-accepts", "-1", "-max-message-rate", "-1"}, "-max-connections "},
+		{[]string{"-message-timeout", "0", "-handshake-timeout", "0", "-max-backlog-age", "0"}, "-message-timeout "},
+		{[]string{"-ping-interval", "-1s", "-heartbeat", "-1s", "-drain-delay", "-1s", "-drain", "-1s"}, "-ping-interval "},
+		{[]string{"-jwt-audience", "x", "-jwt-issuer", "x", "-jwt-query", "-personal-channel", "x"}, "-jwt-audience "},
+	} {
+		for range 50 { // a map has another order each time
+			if _, err := Read("serve", tc.args, nil, io.Discard); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+				t.Fatalf("%q: %v, want %q first", tc.args, err, tc.want)
+			}
+		}
+	}
+}
+
 func TestPrintConfig(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -102,7 +122,7 @@ func TestPrintConfig(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"-redis": "redis://***@h:6379/1 flag", "-admin-token": "*** CARILLON_ADMIN_TOKEN", "-max-channels": "7 CARILLON_MAX_CHANNELS",
-		"-drain": "5s flag", "-max-message": "64KiB default", "-loops": "one a CPU default", "-gc-percent": "42 GOGC",
+		"-drain": "5s flag", "-max-message": "64KiB default", "-loops": "one for each CPU default", "-gc-percent": "42 GOGC",
 	} {
 		if got := strings.Join(lines[name], " "); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
@@ -120,10 +140,10 @@ func TestPrintConfig(t *testing.T) {
 	}
 }
 
-func TestLineEndIsNoPartOfTheAdminToken(t *testing.T) {
+func TestLineEndAfterTheAdminTokenIsTakenOff(t *testing.T) {
 	t.Parallel()
 	if cfg := read(t, nil, []string{"CARILLON_ADMIN_TOKEN=hush\n"}); cfg.AdminToken != "hush" {
-		t.Errorf("token %q, which no header can carry", cfg.AdminToken)
+		t.Errorf("token %q, which cannot be sent in a header", cfg.AdminToken)
 	}
 }
 
@@ -150,7 +170,7 @@ func TestWithoutSecrets(t *testing.T) {
 		"rediss://u:p@h:1":             "rediss://***@h:1",
 		"redis://h?password=p":         "redis://h",
 		"unix:///run/redis.sock?db=1":  "unix:///run/redis.sock",
-		"redis://:p/w@h":               hidden, // a password that should have been percent-encoded
+		"redis://:p/w@h":               hidden, // the password should be percent-encoded
 		"redis://:p%zz@h":              hidden,
 		"https://u:p@keys.example/set": "https://***@keys.example/set",
 	} {
@@ -160,7 +180,7 @@ func TestWithoutSecrets(t *testing.T) {
 	}
 }
 
-// What no browser sends would never be allowed, and nobody would be told.
+// An origin in a form that no browser sends would allow nobody, without an error.
 func TestOriginsAreAsBrowsersSendThem(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
@@ -178,7 +198,8 @@ func TestOriginsAreAsBrowsersSendThem(t *testing.T) {
 	}
 }
 
-// Where nothing but the address protects a gateway, its own name counts only if nobody else can have it.
+// If only its loopback address protects a gateway, a page from the host that it connects to is allowed only if that host
+// is loopback: any other name can be made to point here.
 func TestWhenTheHostMustBeLoopback(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -218,14 +239,14 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// Every flag is said once, in one sentence, and its variable is its own.
+// Each flag is in the table once, with one sentence.
 func TestFlagTable(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for _, group := range flagTable(&Settings{}) {
 		for _, row := range group.rows {
 			if seen[EnvName(row.name)] {
-				t.Errorf("-%s is there twice", row.name)
+				t.Errorf("-%s is in the table twice", row.name)
 			}
 			seen[EnvName(row.name)] = true
 			if row.usage == "" || strings.HasSuffix(row.usage, ".") || strings.Contains(row.usage, ". ") || strings.Contains(row.usage, "|") {

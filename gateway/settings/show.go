@@ -10,20 +10,20 @@ import (
 	"text/tabwriter"
 )
 
-// hidden stands for a secret.
+// hidden is shown in the place of a secret.
 const hidden = "***"
 
-// printHelp writes the commands and the flags by group.
+// printHelp writes the commands, and the flags by group.
 func printHelp(w io.Writer) {
-	fmt.Fprint(w, `Carillon: what is PUBLISHed in Redis is heard by every WebSocket client subscribed to that channel.
+	fmt.Fprint(w, `Carillon sends what is PUBLISHed in Redis to every WebSocket client that subscribed to that channel.
 
-  gateway [serve] [flags]         run the gateway; without -redis with an embedded Redis
-  gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
+  gateway [serve] [flags]         run the gateway; without -redis it has an embedded Redis
+  gateway demo [flags]            the same on loopback; it publishes a notification every 3 s for the demo page
   gateway publish CHANNEL DATA    send one notification ("gateway publish -h")
   gateway token -key FILE -sub ID make a token for development ("gateway token -h")
   gateway doctor -connections N   say what this host lacks for N connections ("gateway doctor -h")
-  gateway healthcheck             ask a running gateway whether it is alive, for containers
-  gateway version
+  gateway healthcheck             ask a running gateway whether its loops turn; for containers
+  gateway version                 print the version
 `)
 	cfg := &Settings{}
 	fs := NewFlagSet(cfg)
@@ -38,12 +38,12 @@ func printHelp(w io.Writer) {
 		}
 	}
 	fmt.Fprintln(w, `
-Sizes are bytes, or KiB, MiB; durations are like 30s; 0 is off where it is allowed.
-The environment sets what no flag does: CARILLON_MAX_MESSAGE=64KiB is -max-message 64KiB, lists have commas.
--print-config tells what is in force, and why.`)
+A size is a number of bytes, or of KiB, MiB or GiB, as in 64KiB. A time is like 500ms, 30s or 5m.
+Each flag has an environment variable: CARILLON_MAX_MESSAGE=64KiB is -max-message 64KiB. A flag wins over its variable.
+A list in a variable has commas between its items. -print-config shows every value and where it came from.`)
 }
 
-// shownDefault is the default in words; empty: it does nothing unless it is given.
+// shownDefault returns the default for people to read; empty if the flag is off unless it is given.
 func (row *flagRow) shownDefault(fs *flag.FlagSet) string {
 	if row.unset != "" {
 		return row.unset
@@ -56,14 +56,14 @@ func (row *flagRow) shownDefault(fs *flag.FlagSet) string {
 	}
 }
 
-// setting is a flag with the value that is in force.
+// setting is a flag with its present value.
 type setting struct {
 	row    flagRow
-	value  string // fit to be shown
+	value  string // without secrets
 	origin string
 }
 
-// settings lists every setting but questions. environ may be nil: then Go's own variables are left out.
+// settings lists every setting; -print-config is none. If environ is nil, Go's own variables (GOGC) are not looked at.
 func (cfg *Settings) settings(environ []string) []setting {
 	var out []setting
 	for _, group := range flagTable(&Settings{}) {
@@ -85,7 +85,7 @@ func (cfg *Settings) settings(environ []string) []setting {
 	return out
 }
 
-// show makes a value fit for eyes and logs: no secret, no password.
+// show returns a value without its secrets, for people and logs.
 func (row *flagRow) show(value string) string {
 	switch {
 	case value == "":
@@ -99,7 +99,8 @@ func (row *flagRow) show(value string) string {
 	}
 }
 
-// withoutSecrets takes user, password and query out of a URL. What cannot be read may be all password.
+// withoutSecrets returns a URL without its user, password and query. If it cannot be parsed, all of it is hidden: a
+// password may be anywhere in it.
 func withoutSecrets(raw string) string {
 	u, err := url.Parse(raw)
 	switch {
@@ -112,7 +113,7 @@ func withoutSecrets(raw string) string {
 	}
 }
 
-// printSettings writes a line for each setting: its name, its value, and where that came from.
+// printSettings writes a line for each setting: its name, its value, and the origin of the value.
 func printSettings(w io.Writer, cfg *Settings, environ []string) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, s := range cfg.settings(environ) {
@@ -122,10 +123,10 @@ func printSettings(w io.Writer, cfg *Settings, environ []string) {
 		}
 		fmt.Fprintf(table, "-%s\t%s\t%s\n", s.row.name, value, s.origin)
 	}
-	_ = table.Flush() // w is what it is
+	_ = table.Flush() // an error of standard output has nowhere to go
 }
 
-// Changed is every setting that is not the default, for the log.
+// Changed returns every setting that is not the default, for the log.
 func (cfg *Settings) Changed(environ []string) []slog.Attr {
 	var out []slog.Attr
 	for _, s := range cfg.settings(environ) {

@@ -22,7 +22,7 @@ var (
 	flagWord  = regexp.MustCompile(`(^|[ (])(-[a-z][a-z0-9-]+)`)
 )
 
-// TestReadmeFlags keeps the front door true: the README's tables are made of the flag table.
+// TestReadmeFlags: the README's tables of flags are made from the flag table.
 func TestReadmeFlags(t *testing.T) {
 	t.Parallel()
 	const path = "../../README.md"
@@ -39,7 +39,7 @@ func TestReadmeFlags(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s does not list the flags as they are: go test ./gateway/settings -run ReadmeFlags -update", path)
+		t.Fatalf("%s does not have the present table of flags; write it with: go test ./gateway/settings -run ReadmeFlags -update", path)
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func flagsTables() string {
 	fs := NewFlagSet(cfg)
 	var out strings.Builder
 	for _, group := range flagTable(cfg) {
-		fmt.Fprintf(&out, "\n| %s | environment | default | what it trades |\n|---|---|---|---|\n", group.title)
+		fmt.Fprintf(&out, "\n| %s | environment | default | what it does |\n|---|---|---|---|\n", group.title)
 		for _, row := range group.rows {
 			value := row.shownDefault(fs)
 			if value != "" && row.unset == "" {

@@ -2,7 +2,7 @@ package settings
 
 import "fmt"
 
-// UsageError marks errors that are the caller's: bad flags or arguments, in one sentence, for exit status 2.
+// UsageError is an error in the flags or arguments, in one sentence. The command ends with exit status 2.
 type UsageError struct{ error }
 
 // Unwrap returns the error inside.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Binding registers a flag that is kept in a variable.
+// Binding registers a flag whose value is kept in a variable.
 type Binding func(fs *flag.FlagSet, name, usage string)
 
 func text(p *string, value string) Binding {
@@ -24,7 +24,7 @@ func yes(p *bool) Binding {
 func Number(p *int, value int) Binding {
 	return func(fs *flag.FlagSet, name, usage string) {
 		*p = value
-		fs.Var(amount[int]{p, wholeNumber, "a whole number is needed"}, name, usage)
+		fs.Var(amount[int]{p, wholeNumber, "it must be a whole number, as in 1000"}, name, usage)
 	}
 }
 
@@ -44,7 +44,7 @@ func bytesize(p *int, value int) Binding {
 	}
 }
 
-// bytesizeOrNone is a size that may be 0, and is.
+// bytesizeOrNone is a size that may be 0, which is the default.
 func bytesizeOrNone(p *int) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.Var(size{p, true}, name, usage) }
 }
@@ -57,7 +57,7 @@ func oneOf[T ~string](p *T, words ...T) Binding {
 	}
 }
 
-// each is a flag that may be given several times, or once as a list with commas, which is how the environment gives it.
+// each is a flag that may be given several times, or once with commas between the items, as in the environment.
 func each[T any](p *[]T, parse func(string) (T, error)) Binding {
 	return func(fs *flag.FlagSet, name, usage string) { fs.Var(list[T]{p, parse}, name, usage) }
 }
@@ -68,7 +68,7 @@ func wholeNumber(v string) (int, error) {
 	return int(n), err
 }
 
-// amount is a number or a time. The flag package has both, but says no more than "parse error" of a wrong one.
+// amount is a number or a time. Package flag has both, but its error is only "parse error".
 type amount[T any] struct {
 	p     *T
 	parse func(string) (T, error)
@@ -77,7 +77,7 @@ type amount[T any] struct {
 
 func (a amount[T]) String() string {
 	var zero T
-	if a.p == nil { // package flag asks so what zero looks like, and leaves it out of the help
+	if a.p == nil { // package flag calls String on a zero value, to leave zero defaults out of the help
 		return fmt.Sprint(zero)
 	}
 	return fmt.Sprint(*a.p)

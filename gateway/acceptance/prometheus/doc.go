@@ -1,4 +1,4 @@
-// Package prometheus holds the test behind `make observe-test`: a real Prometheus scrapes a real gateway in trouble,
-// evaluates every expression of the dashboard and every alert rule, and the alerts must fire, and resolve. It needs
-// Debian's prometheus package and bin/gateway, so that other runs of the tests skip it.
+// Package prometheus has the test of `make observe-test`. A real Prometheus scrapes a real gateway in trouble, and evaluates
+// every expression of the dashboard and every alert rule. The alerts must fire and resolve. The test needs Debian's package
+// prometheus and bin/gateway; other runs of the tests skip it.
 package prometheus
