@@ -372,9 +372,7 @@ func (c *Workers) usage() host.Usage {
 	for _, h := range c.all {
 		if h.own != nil {
 			if u, err := host.ReadUsage(h.own.PID(), 0); err == nil {
-				sum.CPU += u.CPU
-				sum.User += u.User
-				sum.RSS += u.RSS
+				sum.Add(u)
 			}
 		}
 	}

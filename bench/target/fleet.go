@@ -186,10 +186,7 @@ func (f *Fleet) Usage() (sum host.Usage, err error) {
 		if err != nil {
 			return sum, err
 		}
-		sum.CPU += u.CPU
-		sum.User += u.User
-		sum.RSS += u.RSS
-		sum.Threads += u.Threads
+		sum.Add(u)
 	}
 	return sum, nil
 }
