@@ -145,8 +145,7 @@ func (p *poller) consume(c *client, data []byte, now int64) (used int, err error
 			return 0, err
 		}
 		c.state = stateSubscribing
-		p.out = wire.AppendClientFrame(p.out[:0], ws.OpText, p.speech.subscribe(p.channelOf(c)))
-		if err := p.write(c, p.out); err != nil {
+		if err := p.write(c, wire.ClientFrame(ws.OpText, p.speech.subscribe(p.channelOf(c)))); err != nil {
 			return 0, err
 		}
 		if p.speech.NoAck {
@@ -163,8 +162,7 @@ func (p *poller) consume(c *client, data []byte, now int64) (used int, err error
 		case ws.OpText:
 			err = p.onText(c, payload, now)
 		case ws.OpPing:
-			p.out = wire.AppendClientFrame(p.out[:0], ws.OpPong, payload)
-			err = p.write(c, p.out)
+			err = p.write(c, wire.ClientFrame(ws.OpPong, payload))
 		case ws.OpClose:
 			err = closeError(payload)
 		case ws.OpPong:

@@ -50,7 +50,6 @@ type poller struct {
 	audience   []int32 // of the worker, by channel; replaced, never changed
 	outlook    Outlook
 	buf        []byte // read buffer
-	out        []byte // frame being written
 	tally      Tally
 	second     Histogram // deliveries since the last sample
 	done       []Completed

@@ -58,8 +58,8 @@ func (m *monitor) sample(ctx context.Context) {
 		At: now.Sub(m.c.begun).Seconds(), Connected: m.c.workers.ready(), Closed: m.c.workers.closed(),
 		Deliveries: float64(received-m.received) / seconds,
 	}
-	if h, err := m.c.workers.sample(); err == nil && h.Count() > 0 {
-		s.P50, s.P99, s.Max = h.At(50), h.At(99), h.Max()
+	if h, err := m.c.workers.sample(); err == nil && h.TotalCount() > 0 {
+		s.P50, s.P99, s.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
 	}
 	if u, err := m.c.fleet.Usage(); err == nil && u.CPU > 0 {
 		s.RSS = u.RSS
