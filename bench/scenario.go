@@ -148,8 +148,7 @@ func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int
 
 // play publishes the load of a step, and looks what it cost and whether bench kept up.
 func (st *step) play(ctx context.Context, c *coordinator.Workers, pub wire.Publisher, f *target.Fleet, s *sample) error {
-	threads, err := c.Threads()
-	if err != nil {
+	if _, err := c.Busy(); err != nil { // from here on
 		return err
 	}
 	framesBefore, writesBefore, err := writes(ctx, pub, f)
@@ -168,7 +167,7 @@ func (st *step) play(ctx context.Context, c *coordinator.Workers, pub wire.Publi
 		return err
 	}
 	p := report.Phase{Name: st.name, Result: d.Delivered}
-	if p.Busiest, err = c.Busy(threads); err != nil {
+	if p.Busiest, err = c.Busy(); err != nil {
 		return err
 	}
 	s.steps[st.name] = &stepSample{

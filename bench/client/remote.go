@@ -110,12 +110,6 @@ func Ask[A, R any](h *Handle, method func(*Worker, A, *R) error, args A) (reply 
 	return callWithin[R](h.There, answerTime, "Worker"+name[strings.LastIndexByte(name, '.'):], args)
 }
 
-// Tell is Ask without an answer.
-func Tell[A any](h *Handle, method func(*Worker, A, *None) error, args A) error {
-	_, err := Ask(h, method, args)
-	return err
-}
-
 // Close ends the worker.
 func (h *Handle) Close() error {
 	if h.There == nil {

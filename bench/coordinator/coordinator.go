@@ -36,8 +36,8 @@ type snapshot struct {
 	memory        host.Memory
 }
 
-// Conduct is one whole run: preflight, gateways, workers, phases. It workers the result over before it takes everything
-// down again, which takes a while when there are many: what was measured should not wait for that, nor be lost to it.
+// Conduct is one whole run: preflight, gateways, workers, phases. It hands the result to done before it takes
+// everything down, which takes a while if there are many: what was measured does not wait for that, and is not lost to it.
 func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done func(*report.Result) error) (err error) {
 	checked, err := preflight(cfg)
 	if err != nil {
@@ -107,15 +107,15 @@ func (c *coordinator) play(ctx context.Context) error {
 func (c *coordinator) phase(ctx context.Context, name string, step func(context.Context, *report.Phase) error) error {
 	c.status.phase(name)
 	p := &report.Phase{Name: name, Begin: time.Since(c.begun).Seconds()}
-	before, err := c.workers.Threads()
-	if err != nil {
+	if _, err := c.workers.Busy(); err != nil { // from here on
 		return err
 	}
 	if err := step(ctx, p); err != nil {
 		return err
 	}
 	p.End = time.Since(c.begun).Seconds()
-	if p.Busiest, err = c.workers.Busy(before); err != nil {
+	var err error
+	if p.Busiest, err = c.workers.Busy(); err != nil {
 		return err
 	}
 	c.result.Phases = append(c.result.Phases, p)
@@ -218,15 +218,12 @@ func newResult(cfg *settings.Config, f *target.Fleet, c *Workers) *report.Result
 			Connections: cfg.Connections, Channels: c.load.Channels, Zipf: cfg.Zipf, Rate: cfg.Rate, Inflight: cfg.Inflight,
 			Payload: cfg.Payload, Seconds: cfg.Duration.Seconds(), Ramp: cfg.Ramp, Publish: cfg.Publish,
 		},
-		Workers: report.Workers{Processes: len(c.all)},
+		Workers: report.Workers{Processes: len(c.all), Threads: len(c.all) * c.plan.Threads},
 	}
 	if len(gateways) > 1 {
 		for _, g := range gateways {
 			r.Target.URLs = append(r.Target.URLs, g.Info.URL)
 		}
-	}
-	if threads, err := c.Threads(); err == nil {
-		r.Workers.Threads = len(threads.cpu)
 	}
 	for _, h := range c.all {
 		if h.There != nil && h.own == nil {

@@ -23,17 +23,13 @@ type Delivery struct {
 // is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
 // who is connected in the end must hear, and behind which nothing can still be on its way.
 func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, during func(context.Context) error) (*Delivery, error) {
+	if err := c.expect(nil, true); err != nil {
+		return nil, err
+	}
 	if _, err := c.tally(); err != nil {
 		return nil, err
 	}
 	c.tracker.newPhase()
-	if err := c.expect(nil, true); err != nil {
-		return nil, err
-	}
-	before, err := c.missing()
-	if err != nil {
-		return nil, err
-	}
 	p := newPublisher(c, pub, l)
 	if err := c.publish(ctx, p, during); err != nil {
 		return nil, err
@@ -45,15 +41,6 @@ func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, durin
 	if err != nil {
 		return nil, err
 	}
-	after, err := c.missing()
-	if err != nil {
-		return nil, err
-	}
-	// What a client that left had missed by then is in the tally, and no longer in what is missing.
-	t.Lost += after.Lost
-	t.Lost -= min(t.Lost, before.Lost)
-	t.Missed += after.Missed
-	t.Missed -= min(t.Missed, before.Missed)
 	return c.delivered(p, t, during != nil), nil
 }
 

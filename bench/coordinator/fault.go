@@ -51,8 +51,7 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 	return nil
 }
 
-// resume lets the stalled clients read, until nothing more comes, judges what they got, and makes everybody audience
-// again.
+// resume lets the stalled clients read, until nothing more comes, and judges what they got.
 func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
 	if err := tell(c.workers, (*client.Worker).Resume, client.None{}); err != nil {
 		return err
@@ -78,7 +77,7 @@ func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
 		return err
 	}
 	c.workers.count(nil)
-	return tell(c.workers, (*client.Worker).Attend, client.None{})
+	return nil
 }
 
 // rssWatch looks at the gateways five times a second and keeps the largest resident memory.

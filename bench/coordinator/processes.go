@@ -39,10 +39,10 @@ func processes(cfg *settings.Config, files uint64) int {
 		return cfg.Procs
 	}
 	each := max(int(files)-fileReserve, 1)
-	if cfg.Connections <= each {
-		return 0
+	if n := (cfg.Connections + each - 1) / each; n > 1 {
+		return n
 	}
-	return (cfg.Connections + each - 1) / each
+	return 0
 }
 
 // assemble makes the workers of a run: this process, children of it, or processes elsewhere.
@@ -85,10 +85,7 @@ func assemble(ctx context.Context, cfg *settings.Config, plan client.Plan) (*Wor
 func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 	first := 0
 	for i, h := range workers {
-		h.first, h.count = first, plan.Count/len(workers)
-		if i < plan.Count%len(workers) {
-			h.count++
-		}
+		h.first, h.count = first, client.ShareOf(i, plan.Count, len(workers))
 		first += h.count
 	}
 	var group errgroup.Group
@@ -107,12 +104,8 @@ func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 
 func dismiss(workers []*worker) (err error) {
 	for _, h := range workers {
-		if h == nil {
-			continue
-		}
-		_ = h.Close() // the error that counts is the first
-		if h.own != nil {
-			err = errors.Join(err, h.own.Stop())
+		if h != nil {
+			err = errors.Join(err, h.end())
 		}
 	}
 	return err

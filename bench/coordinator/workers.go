@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -113,13 +112,16 @@ func Local(plan client.Plan) (*Workers, error) {
 func (c *Workers) Close() error {
 	close(c.stop)
 	c.wg.Wait()
-	return c.each(func(h *worker) error {
-		err := h.Close()
-		if h.own != nil {
-			err = errors.Join(err, h.own.Stop())
-		}
-		return err
-	})
+	return c.each((*worker).end)
+}
+
+// end ends a worker, and its process if that is ours.
+func (h *worker) end() error {
+	err := h.Close()
+	if h.own != nil {
+		err = errors.Join(err, h.own.Stop())
+	}
+	return err
 }
 
 // abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
@@ -136,10 +138,7 @@ func (c *Workers) watch(h *worker) {
 	for {
 		p, err := client.Ask(h.Handle, (*client.Worker).Watch, client.None{})
 		if err != nil {
-			text := err.Error()
-			h.failure.CompareAndSwap(nil, &text)
-			h.broken.Store(true)
-			notify(c.changed)
+			c.gone(h, err)
 			return
 		}
 		h.ready.Store(int64(p.Ready))
@@ -158,6 +157,14 @@ func (c *Workers) watch(h *worker) {
 		default:
 		}
 	}
+}
+
+// gone notes that a worker does not answer any more.
+func (c *Workers) gone(h *worker, err error) {
+	text := err.Error()
+	h.failure.CompareAndSwap(nil, &text)
+	h.broken.Store(true)
+	notify(c.changed)
 }
 
 // count works out who hears what; those left out do not.
@@ -226,10 +233,7 @@ func (c *Workers) connect(share, perSecond float64) {
 func (c *Workers) connectWorker(h *worker, s client.Selection) {
 	_, err := client.Ask(h.Handle, (*client.Worker).Connect, s)
 	if err != nil {
-		text := err.Error()
-		h.failure.CompareAndSwap(nil, &text)
-		h.broken.Store(true)
-		notify(c.changed)
+		c.gone(h, err)
 		return
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -267,15 +271,6 @@ func (c *Workers) sample() (client.Histogram, error) {
 	return sum, err
 }
 
-// missing is what never came, on all workers.
-func (c *Workers) missing() (sum client.Missing, err error) {
-	err = gather(c, (*client.Worker).Missing, client.None{}, func(m client.Missing) {
-		sum.Lost += m.Lost
-		sum.Missed += m.Missed
-	})
-	return sum, err
-}
-
 // judge is what became of the clients that a fault has hit, on all workers.
 func (c *Workers) judge(onlySlow bool) (sum client.Judgement, err error) {
 	err = gather(c, (*client.Worker).Judge, onlySlow, func(j client.Judgement) {
@@ -307,60 +302,21 @@ func (c *Workers) ask() {
 	}
 }
 
-// Threads is the CPU time of all threads that read sockets, at one moment.
-type Threads struct {
-	at  time.Time
-	cpu []thread
-}
-
-type thread struct {
-	machine string
-	cpus    int // of the machine
-	used    time.Duration
-}
-
-// Threads looks at the threads of all workers.
-func (c *Workers) Threads() (all Threads, err error) {
-	all.at = time.Now()
-	each := make([][]thread, len(c.all))
-	var group errgroup.Group
-	for i, h := range c.all {
-		group.Go(func() error {
-			u, err := client.Ask(h.Handle, (*client.Worker).Usage, client.None{})
-			for _, ns := range u.Threads {
-				each[i] = append(each[i], thread{h.machine(), u.CPUs, time.Duration(ns)})
-			}
-			return err
-		})
-	}
-	err = group.Wait()
-	all.cpu = slices.Concat(each...)
-	return all, err
-}
-
-// Busy is the share of the time since then that reading took.
-func (c *Workers) Busy(before Threads) (float64, error) {
-	now, err := c.Threads()
-	return now.busySince(before), err
-}
-
-// busySince is the share of the busiest thread, or, since many threads may share few CPUs, the share of a machine's CPUs
-// that its threads could have had.
-func (now Threads) busySince(before Threads) (busiest float64) {
-	seconds := now.at.Sub(before.at).Seconds()
-	type machine struct {
-		used    float64
-		threads int
-	}
-	machines := map[string]machine{}
-	for i, t := range now.cpu[:min(len(now.cpu), len(before.cpu))] {
-		used := (t.used - before.cpu[i].used).Seconds()
-		m := machines[t.machine]
-		m.used, m.threads = m.used+used, m.threads+1
-		machines[t.machine] = m
-		busiest = max(busiest, used/seconds, m.used/float64(min(m.threads, t.cpus))/seconds)
-	}
-	return busiest
+// Busy is the share of the time since it was last asked that reading took, on the machine where that was most.
+func (c *Workers) Busy() (share float64, err error) {
+	var mu sync.Mutex
+	machines := map[string]client.Busy{}
+	err = c.each(func(h *worker) error {
+		b, err := client.Ask(h.Handle, (*client.Worker).Busy, client.None{})
+		mu.Lock()
+		defer mu.Unlock()
+		sum := machines[h.machine()]
+		sum.Merge(b)
+		machines[h.machine()] = sum
+		share = max(share, sum.Share())
+		return err
+	})
+	return share, err
 }
 
 // usage is what all worker processes on this machine use, and this one.
