@@ -22,7 +22,7 @@ type coordinator struct {
 	fleet   *target.Fleet
 	workers *Workers
 	pub     wire.Publisher
-	status  *status
+	monitor *monitor
 	begun   time.Time
 	result  *report.Result
 
@@ -71,11 +71,9 @@ func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done f
 
 	c := &coordinator{cfg: cfg, fleet: f, workers: workers, pub: pub, begun: time.Now(), result: newResult(cfg, f, workers)}
 	c.result.Preflight = checked
-	c.status = startStatus(workers, stderr, cfg.Progress)
-	m := startMonitor(ctx, c)
+	c.monitor = startMonitor(ctx, c, stderr)
 	err = c.play(ctx)
-	c.result.Series = m.stop()
-	c.status.stop()
+	c.result.Series = c.monitor.stop()
 	if len(c.result.Phases) == 0 {
 		return err
 	}
@@ -105,7 +103,7 @@ func (c *coordinator) play(ctx context.Context) error {
 
 // phase runs one of them and keeps its row.
 func (c *coordinator) phase(ctx context.Context, name string, step func(context.Context, *report.Phase) error) error {
-	c.status.phase(name)
+	c.monitor.enter(name)
 	p := &report.Phase{Name: name, Begin: time.Since(c.begun).Seconds()}
 	if _, err := c.workers.Busy(); err != nil { // from here on
 		return err
