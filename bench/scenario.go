@@ -101,7 +101,7 @@ func (st *step) lateness(p *report.Phase) (l late) {
 // play runs a scenario against a server that was just started, and adds what it showed to a sample.
 func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int, s *sample) error {
 	f := &target.Fleet{Gateways: []*target.Gateway{g}, Redis: g.Redis}
-	targets, err := f.Targets(ctx)
+	targets, err := f.Targets()
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done f
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Stop()) }()
-	targets, err := f.Targets(ctx)
+	targets, err := f.Targets()
 	if err != nil {
 		return err
 	}

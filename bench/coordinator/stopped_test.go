@@ -29,7 +29,7 @@ func TestStoppedClientsMakeARunInvalid(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			d := benchtest.Start(t, benchtest.AsItShould)
-			to, err := client.Resolve(t.Context(), d.URL)
+			to, err := client.Resolve(d.URL)
 			if err != nil {
 				t.Fatal(err)
 			}

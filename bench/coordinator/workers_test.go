@@ -379,7 +379,7 @@ const testPatience = 500 * time.Millisecond
 // workersFor is the clients of a double, not connected yet.
 func workersFor(t *testing.T, d *benchtest.Double, connections, channels, threads int) *Workers {
 	t.Helper()
-	to, err := client.Resolve(t.Context(), d.URL)
+	to, err := client.Resolve(d.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,20 +124,6 @@ func hasFlag(args []string, name string) bool {
 	return false
 }
 
-// Provide finds a binary to start; cleanUp removes it when it was built for this.
-func Provide(ctx context.Context, given string, stderr io.Writer) (binary string, cleanUp func(), err error) {
-	dir, err := os.MkdirTemp("", "carillon-bench-")
-	if err != nil {
-		return "", nil, err
-	}
-	cleanUp = func() { _ = os.RemoveAll(dir) } // a started binary may be removed; what stays is in the temporary directory
-	binary, err = gatewayBinary(ctx, given, dir, stderr)
-	if err != nil {
-		cleanUp()
-	}
-	return binary, cleanUp, err
-}
-
 // Stop ends what is ours, gateways first: they would miss their Redis.
 func (f *Fleet) Stop() error {
 	var group errgroup.Group
@@ -154,9 +140,9 @@ func (f *Fleet) Stop() error {
 }
 
 // Targets are where clients connect.
-func (f *Fleet) Targets(ctx context.Context) (targets []client.Target, err error) {
+func (f *Fleet) Targets() (targets []client.Target, err error) {
 	for _, g := range f.All() {
-		t, err := client.Resolve(ctx, g.Info.URL)
+		t, err := client.Resolve(g.Info.URL)
 		if err != nil {
 			return nil, err
 		}
