@@ -152,9 +152,6 @@ func (c *Comparison) notes() (notes []string) {
 	return notes
 }
 
-// cells are the comparison as a table, its head first.
-func (c *Comparison) cells() [][]string { return figureTable(c.Figures) }
-
 // Print writes the comparison for people.
 func (c *Comparison) Print(w io.Writer) {
 	PrintFigures(w, c.Figures)

@@ -143,12 +143,6 @@ func (f *Figure) Found() string {
 	return f.Unit.text(f.Value.Median)
 }
 
-// Sentence is the figure in a line, without its name.
-func (f *Figure) Sentence() string {
-	cells := slices.DeleteFunc(f.cells()[3:], func(cell string) bool { return cell == "" })
-	return strings.Join(cells, "  ")
-}
-
 func (u Unit) text(v float64) string {
 	switch u {
 	case Time:

@@ -69,10 +69,8 @@ type pageData struct {
 	Status  string // ok, fail, invalid
 	Verdict string
 	Tiles   []tile
-	Checks  []check
 	Run     *Result     // the only one, or nil
-	Compare *Comparison // of several, or nil
-	Table   [][]string  // of Compare
+	Table   [][]string  // of what was judged, the head first
 	Lines   []string    // target, load, machine
 	JSON    template.JS // all of it
 
@@ -84,12 +82,6 @@ type pageData struct {
 
 // tile is one number that the page begins with.
 type tile struct{ Name, Value, Note string }
-
-// check is one thing that must hold.
-type check struct {
-	Name, Text string
-	OK         bool
-}
 
 // WriteHTML writes a page that needs nothing but itself: one run in depth, or several on the same axes.
 func WriteHTML(w io.Writer, groups []Group) error {
@@ -130,7 +122,7 @@ func (p *pageData) ofRun(r *Result) {
 		p.Title = Thousands(r.Load.Connections) + " connections"
 	}
 	p.Status, p.Verdict = r.status()
-	p.Tiles, p.Checks = r.tiles(), r.checks()
+	p.Tiles, p.Table = r.tiles(), figureTable(r.Figures)
 	p.Lines = []string{describeLoad(r.Load), describeTarget(r.Target), describeWorkers(r.Workers), DescribeMachine(r.Machine)}
 }
 
@@ -189,16 +181,8 @@ func (r *Result) main() *Delivered {
 	return nil
 }
 
-func (r *Result) checks() (all []check) {
-	for _, f := range r.Figures {
-		all = append(all, check{f.What, f.Sentence(), f.Status == OK})
-	}
-	return all
-}
-
 func (p *pageData) ofMany(groups []Group) {
 	c := Compare(groups, defaultAllowed)
-	p.Compare = c
 	names := make([]string, len(groups))
 	for i, g := range groups {
 		names[i] = g.Name
@@ -216,7 +200,7 @@ func (p *pageData) ofMany(groups []Group) {
 	if c.Regressed() {
 		p.Status, p.Verdict = "fail", "Something is worse by more than 10 %: see the table."
 	}
-	p.Table = c.cells()
+	p.Table = figureTable(c.Figures)
 }
 
 // defaultAllowed is how much worse a figure may be on a page, which has no flags.

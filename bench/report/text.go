@@ -82,22 +82,10 @@ func faultRows(row table, r *Result) {
 			row("", h.Metric, fmt.Sprintf("%.0f", h.Before), fmt.Sprintf("-> %.0f", h.After))
 		}
 	}
-	outageRow(row, "kill-redis", r.Redis)
-	outageRow(row, "kill-gateway", r.Gateway)
-	if d := r.Drain; d != nil && d.Known {
-		row("drain", fmt.Sprintf("gone in %.2f s", d.Seconds), fmt.Sprintf("%.0f left", d.Left), "RSS "+mebibytes(d.RSS))
-	}
 }
 
 // manyConnections are enough for their memory to be seen in that of the whole machine.
 const manyConnections = 50_000
-
-func outageRow(row table, name string, o *Outage) {
-	if o != nil {
-		row(name, fmt.Sprintf("down %.2f s", o.Down), fmt.Sprintf("healed %.2f s later", o.Healed), Thousands(o.Cut)+" cut", Thousands(o.Told)+" told by a gap",
-			Thousands(o.Unpublished)+" not published", "un-signalled loss "+Thousands(o.Unsignaled))
-	}
-}
 
 // costRows are what it took.
 func costRows(row table, r *Result) {
