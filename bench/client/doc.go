@@ -1,6 +1,6 @@
 // Package client is the load: very many WebSocket clients in few threads, and what they saw.
 //
-//	Worker   the clients of one process: bench itself, a child of it, or one on another machine (service.go)
+//	Worker   the clients of one process: bench itself, a child of it, or one on another machine (remote.go)
 //	poller   one thread of a worker, which dials and reads its share of them over epoll
 //	client   one connection: 64 bytes, and a partial frame's bytes while there is one
 //	sequence what one client heard of its channel: lost, doubled, reordered, missed while away

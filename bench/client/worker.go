@@ -87,8 +87,8 @@ func (w *Worker) newPoller(first, n int, shared *heardBy, audience []int32) (*po
 	if p.dialer, err = newDialer(plan.Targets, plan.Sources); err != nil {
 		return nil, err
 	}
-	for i := range plan.Targets {
-		p.shakes = append(p.shakes, plan.Targets[i].hello(plan.Seed))
+	for _, t := range plan.Targets {
+		p.shakes = append(p.shakes, wire.NewHandshake(t.Host, t.Path, plan.Seed))
 	}
 	p.nameAt = len(notificationHead) + len(plan.Speech.ChannelName(0)) + len(dataHead)
 	if !plan.Speech.SingleNamed {

@@ -23,7 +23,7 @@ type Delivery struct {
 // is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
 // who is connected in the end must hear, and behind which nothing can still be on its way.
 func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, during func(context.Context) error) (*Delivery, error) {
-	if err := c.expect(nil, true); err != nil {
+	if err := c.expect(client.Schedule{}, true); err != nil {
 		return nil, err
 	}
 	if _, err := c.tally(); err != nil {
@@ -34,7 +34,7 @@ func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, durin
 	if err := c.publish(ctx, p, during); err != nil {
 		return nil, err
 	}
-	if err := c.expect(nil, false); err != nil {
+	if err := c.expect(client.Schedule{}, false); err != nil {
 		return nil, err
 	}
 	t, err := c.tally()
@@ -66,7 +66,7 @@ func (c *Workers) publish(ctx context.Context, p *publisher, during func(context
 	if err != nil {
 		return err
 	}
-	if err := c.expect(nil, true); err != nil {
+	if err := c.expect(client.Schedule{}, true); err != nil {
 		return err
 	}
 	return c.mark(ctx, p)
@@ -105,9 +105,7 @@ func (c *Workers) delivered(p *publisher, t *client.Tally, changing bool) *Deliv
 		d.Idle = time.Duration(p.idle).Seconds() / took / float64(p.load.Inflight)
 	}
 	d.PerSecond = float64(d.Received) / took
-	if err := c.failure(); err != nil {
-		d.ClosedWhy = err.Error()
-	}
+	d.ClosedWhy = c.sum().Failure
 	return d
 }
 

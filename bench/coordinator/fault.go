@@ -152,7 +152,7 @@ func (c *coordinator) vanish(ctx context.Context, p *report.Phase) error {
 	if _, err := c.workers.tally(); err != nil {
 		return err
 	}
-	if err := c.workers.expect(nil, false); err != nil {
+	if err := c.workers.expect(client.Schedule{}, false); err != nil {
 		return err
 	}
 	start := time.Now()

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -50,11 +50,22 @@ type worker struct {
 	own          *host.Child // the process, when it is one of ours
 	where        string
 
-	// Atomic.
-	ready, closed, received atomic.Int64
-	failure                 atomic.Pointer[string] // of its first connection that failed, or its own
-	broken                  atomic.Bool            // the worker itself is gone
-	epoch, asked            atomic.Int64           // of its Progress, and of what it was asked: ready is later than that when they are equal
+	// Guarded by mu.
+	mu     sync.Mutex
+	told   client.Progress // Received in all; Failure of its first connection that failed, or its own
+	broken bool            // the worker itself is gone
+	asked  int             // of Epoch: what is told is later than what was asked when they are equal
+}
+
+// state is what a worker has told. Nobody counts as connected, as far as is known, before it has told so since it was
+// asked to change that.
+func (h *worker) state() (p client.Progress, broken bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p = h.told; p.Epoch < h.asked {
+		p.Ready = 0
+	}
+	return p, h.broken
 }
 
 // machine is where a worker runs; the name is empty for this one.
@@ -64,15 +75,6 @@ func (h *worker) machine() string {
 	}
 	host, _, _ := strings.Cut(h.where, ":")
 	return host
-}
-
-// up is how many clients of a worker are connected: none, as far as is known, before it has told so since it was asked
-// to change that.
-func (h *worker) up() int64 {
-	if h.epoch.Load() < h.asked.Load() {
-		return 0
-	}
-	return h.ready.Load()
 }
 
 // NewPlan is what all workers of a run have in common.
@@ -141,13 +143,11 @@ func (c *Workers) watch(h *worker) {
 			c.gone(h, err)
 			return
 		}
-		h.ready.Store(int64(p.Ready))
-		h.epoch.Store(int64(p.Epoch))
-		h.closed.Store(int64(p.Closed))
-		h.received.Add(int64(p.Received))
-		if p.Failure != "" {
-			h.failure.CompareAndSwap(nil, &p.Failure)
-		}
+		h.mu.Lock()
+		p.Received += h.told.Received
+		p.Failure = cmp.Or(h.told.Failure, p.Failure)
+		h.told = p
+		h.mu.Unlock()
 		c.tracker.complete(p.Done)
 		notify(c.changed)
 		notify(c.tracker.wake) // when nobody is left, there is nothing to wait for
@@ -161,9 +161,9 @@ func (c *Workers) watch(h *worker) {
 
 // gone notes that a worker does not answer any more.
 func (c *Workers) gone(h *worker, err error) {
-	text := err.Error()
-	h.failure.CompareAndSwap(nil, &text)
-	h.broken.Store(true)
+	h.mu.Lock()
+	h.told.Failure, h.broken = cmp.Or(h.told.Failure, err.Error()), true
+	h.mu.Unlock()
 	notify(c.changed)
 }
 
@@ -238,7 +238,10 @@ func (c *Workers) connectWorker(h *worker, s client.Selection) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for want := int64(h.count); h.up() < want && h.closed.Load() == 0 && !h.broken.Load(); {
+	for {
+		if p, broken := h.state(); p.Ready >= h.count || p.Closed > 0 || broken {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-c.stop:
@@ -247,14 +250,10 @@ func (c *Workers) connectWorker(h *worker, s client.Selection) {
 	}
 }
 
-// expect tells everybody what will be published; without a schedule only what was. With watch, readers look whether they
-// are late.
-func (c *Workers) expect(s *client.Schedule, watch bool) error {
-	o := client.Outlook{First: c.tracker.opened(), Watch: watch}
-	if s != nil {
-		o.Start, o.Rate, o.Total = s.Start, s.Rate, s.Total
-	}
-	return tell(c, (*client.Worker).Expect, o)
+// expect tells everybody what will be published; with an empty schedule only what was. With watch, readers look whether
+// they are late.
+func (c *Workers) expect(s client.Schedule, watch bool) error {
+	return tell(c, (*client.Worker).Expect, client.Outlook{Schedule: s, First: c.tracker.opened(), Watch: watch})
 }
 
 // tally ends a phase on all workers.
@@ -298,7 +297,9 @@ func (c *Workers) behave(m client.Manner) error {
 // ask notes that all workers are asked to change who is connected; see up.
 func (c *Workers) ask() {
 	for _, h := range c.all {
-		h.asked.Add(1)
+		h.mu.Lock()
+		h.asked++
+		h.mu.Unlock()
 	}
 }
 
@@ -337,32 +338,27 @@ func (c *Workers) usage() host.Usage {
 
 func (c *Workers) connections() int { return c.load.Connections }
 
-func (c *Workers) ready() int    { return c.sum((*worker).up) }
-func (c *Workers) closed() int   { return c.sum(func(h *worker) int64 { return h.closed.Load() }) }
-func (c *Workers) received() int { return c.sum(func(h *worker) int64 { return h.received.Load() }) }
+func (c *Workers) ready() int    { return c.sum().Ready }
+func (c *Workers) closed() int   { return c.sum().Closed }
+func (c *Workers) received() int { return c.sum().Received }
 
-func (c *Workers) sum(f func(*worker) int64) int {
-	n := int64(0)
+// sum is what all workers have told; Failure is why a connection failed or was closed.
+func (c *Workers) sum() (sum client.Progress) {
 	for _, h := range c.all {
-		n += f(h)
+		p, _ := h.state()
+		sum.Ready += p.Ready
+		sum.Closed += p.Closed
+		sum.Received += p.Received
+		sum.Failure = cmp.Or(sum.Failure, p.Failure)
 	}
-	return int(n)
+	return sum
 }
 
-// failure is why a connection failed or was closed, nil when none was.
-func (c *Workers) failure() error {
-	for _, h := range c.all {
-		if text := h.failure.Load(); text != nil {
-			return errors.New(*text)
-		}
-	}
-	return nil
-}
-
+// broken is an error if a worker is gone.
 func (c *Workers) broken() error {
 	for _, h := range c.all {
-		if h.broken.Load() {
-			return fmt.Errorf("worker %s is gone: %s", h.where, *h.failure.Load())
+		if p, broken := h.state(); broken {
+			return fmt.Errorf("worker %s is gone: %s", h.where, p.Failure)
 		}
 	}
 	return nil
@@ -374,12 +370,13 @@ func (c *Workers) awaitReady(ctx context.Context, want int, returning bool) erro
 	defer stalled.Stop()
 	before := -1
 	for {
-		ready, closed := c.ready(), c.closed()
+		all := c.sum()
+		ready := all.Ready
 		switch {
 		case c.broken() != nil:
 			return c.broken()
-		case closed > 0 && !returning:
-			return fmt.Errorf("%d of %d connections failed, the first with: %w", closed, c.connections(), c.failure())
+		case all.Closed > 0 && !returning:
+			return fmt.Errorf("%d of %d connections failed, the first with: %s", all.Closed, c.connections(), all.Failure)
 		case ready >= want:
 			return nil
 		case ready != before:

@@ -163,11 +163,8 @@ func (cfg *Config) checkTarget() error {
 	if strings.ContainsAny(s.Channel, "\"\\ \n") {
 		return Usagef("-channel %q: quotes, backslashes and spaces are not for names", s.Channel)
 	}
-	isURL := strings.HasPrefix(cfg.Publish, "http://") || strings.HasPrefix(cfg.Publish, "https://")
-	switch {
-	case cfg.Publish == PublishRedis, cfg.Publish == PublishHTTP, strings.HasPrefix(cfg.Publish, PublishExec) && len(cfg.Publish) > len(PublishExec):
-	case isURL && strings.Contains(cfg.Publish, "{channel}"):
-	default:
+	isWay := cfg.Publish == PublishRedis || cfg.Publish == PublishHTTP || len(cfg.Publish) > len(PublishExec) && strings.HasPrefix(cfg.Publish, PublishExec)
+	if !isWay && !(isURL(cfg.Publish, "http", "https") && strings.Contains(cfg.Publish, "{channel}")) {
 		return Usagef("-publish %q is not redis, http, a URL with {channel} in it, or exec:COMMAND", cfg.Publish)
 	}
 	return nil
@@ -175,33 +172,28 @@ func (cfg *Config) checkTarget() error {
 
 func (cfg *Config) checkAddresses() error {
 	for _, raw := range cfg.URLs {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "ws" || u.Hostname() == "" {
+		if !isURL(raw, "ws") {
 			return Usagef("-url %q is not ws://host:port/path (TLS is not measured here)", raw)
 		}
 	}
 	for _, raw := range cfg.Admins {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "http" || u.Hostname() == "" {
+		if !isURL(raw, "http") {
 			return Usagef("-admin %q is not http://host:port", raw)
 		}
 	}
-	if cfg.Redis == "" {
+	if cfg.Redis == "" || isURL(cfg.Redis, "redis", "rediss") || strings.HasPrefix(cfg.Redis, "unix:") {
 		return nil
 	}
-	u, err := url.Parse(cfg.Redis)
-	if err != nil {
-		return Usagef("-redis %q is not a URL", cfg.Redis)
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
+	if u, err := url.Parse(cfg.Redis); err == nil && u.Scheme == floor.Scheme && u.Port() != "" {
 		return nil
-	case floor.Scheme:
-		if _, _, err := net.SplitHostPort(u.Host); err != nil {
-			return Usagef("-redis %q is not %s://host:port", cfg.Redis, floor.Scheme)
-		}
-		return nil
-	default:
-		return Usagef("-redis %q: the scheme is redis, rediss, unix or %s", cfg.Redis, floor.Scheme)
 	}
+	return Usagef("-redis %q: the scheme is redis, rediss, unix or %s, and %s://host:port has a port", cfg.Redis, floor.Scheme, floor.Scheme)
+}
+
+// isURL reports whether a text is a URL of one of these schemes, with a host.
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != ""
 }
 
 func (cfg *Config) checkClients() error {
@@ -265,3 +257,17 @@ func (cfg *Config) Workload() client.Workload {
 
 // ManyChannels is the number of channels in the scenario of many small ones.
 const ManyChannels = 1000
+
+// maxDefaultDeliveries bounds what a run without -rate asks for: a laptop reaches it, so that a first run measures
+// the gateway's latency and not its queue.
+const maxDefaultDeliveries = 20_000
+
+// maxDefaultRate keeps a run with many small channels from measuring the publisher instead.
+const maxDefaultRate = 1_000
+
+// DefaultRate is the largest whole number of publications per second that stays below maxDefaultDeliveries, and at
+// least one.
+func DefaultRate(connections, channels int) float64 {
+	perChannel := (connections + channels - 1) / channels
+	return float64(min(maxDefaultRate, max(1, (maxDefaultDeliveries-1)/perChannel)))
+}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -100,8 +99,8 @@ func startFleet(ctx context.Context, cfg *settings.Config, n int, stderr io.Writ
 		return f, err
 	}
 	args := cfg.GatewayArgs
-	if n > 1 && !hasFlag(args, "-loops") {
-		args = append([]string{"-loops", "1"}, args...) // many processes share the CPUs already
+	if n > 1 {
+		args = append([]string{"-loops", "1"}, args...) // many processes share the CPUs already; the last -loops counts
 	}
 	f.Gateways = make([]*Gateway, n)
 	var group errgroup.Group
@@ -113,15 +112,6 @@ func startFleet(ctx context.Context, cfg *settings.Config, n int, stderr io.Writ
 		})
 	}
 	return f, group.Wait()
-}
-
-func hasFlag(args []string, name string) bool {
-	for _, a := range args {
-		if a == name || strings.HasPrefix(a, name+"=") || a == "-"+name || strings.HasPrefix(a, "-"+name+"=") {
-			return true
-		}
-	}
-	return false
 }
 
 // Stop ends what is ours, gateways first: they would miss their Redis.
