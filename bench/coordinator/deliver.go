@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
@@ -52,18 +54,10 @@ func (c *Workers) publish(ctx context.Context, p *publisher, during func(context
 		}
 		return p.straggle(ctx)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	happened := make(chan error, 1)
-	go func() { happened <- during(ctx) }()
-	err := p.run(ctx)
-	if err != nil {
-		cancel()
-	}
-	if duringErr := <-happened; err == nil || duringErr != nil && !errors.Is(duringErr, context.Canceled) {
-		err = duringErr
-	}
-	if err != nil {
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error { return during(both) })
+	group.Go(func() error { return p.run(both) })
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	if err := c.expect(client.Schedule{}, true); err != nil {

@@ -364,31 +364,43 @@ func (c *Workers) broken() error {
 	return nil
 }
 
-// awaitReady waits until so many connections are up. With returning, those that fail come back by themselves.
-func (c *Workers) awaitReady(ctx context.Context, want int, returning bool) error {
+var errStalled = errors.New("nothing has happened for a while")
+
+// await waits until something is done: it looks after every wake-up. If there was no progress for the workers' patience,
+// the error is errStalled.
+func (c *Workers) await(ctx context.Context, wake <-chan struct{}, progress func() int, done func() (bool, error)) error {
 	stalled := time.NewTimer(c.patience)
 	defer stalled.Stop()
-	before := -1
-	for {
-		all := c.sum()
-		ready := all.Ready
-		switch {
-		case c.broken() != nil:
-			return c.broken()
-		case all.Closed > 0 && !returning:
-			return fmt.Errorf("%d of %d connections failed, the first with: %s", all.Closed, c.connections(), all.Failure)
-		case ready >= want:
-			return nil
-		case ready != before:
-			before = ready
-			stalled.Reset(c.patience)
+	for before := progress(); ; {
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
-		case <-c.changed:
+		case <-wake:
 		case <-stalled.C:
-			return fmt.Errorf("%d of %d connections are up and nothing has happened for %s", ready, c.connections(), c.patience)
+			now := progress()
+			if now == before {
+				return errStalled
+			}
+			before = now
+			stalled.Reset(c.patience)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// awaitReady waits until so many connections are up. With returning, those that fail come back by themselves.
+func (c *Workers) awaitReady(ctx context.Context, want int, returning bool) error {
+	err := c.await(ctx, c.changed, c.ready, func() (bool, error) {
+		now := c.sum()
+		if now.Closed > 0 && !returning {
+			return false, fmt.Errorf("%d of %d connections failed, the first with: %s", now.Closed, c.connections(), now.Failure)
+		}
+		return now.Ready >= want, c.broken()
+	})
+	if errors.Is(err, errStalled) {
+		return fmt.Errorf("%d of %d connections are up and nothing has happened for %s", c.ready(), c.connections(), c.patience)
+	}
+	return err
 }
