@@ -179,6 +179,6 @@ func closeError(payload []byte) error {
 	if len(payload) < 2 {
 		return errServerClosed
 	}
-	code := int(payload[0])<<8 | int(payload[1])
-	return fmt.Errorf("closed by the server: %d %s", code, payload[2:])
+	code, reason := ws.ParseCloseFrameData(payload)
+	return fmt.Errorf("closed by the server: %d %s", code, reason)
 }

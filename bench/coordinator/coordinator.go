@@ -223,10 +223,10 @@ func newResult(cfg *settings.Config, f *target.Fleet, c *Workers) *report.Result
 			r.Target.URLs = append(r.Target.URLs, g.Info.URL)
 		}
 	}
-	for _, h := range c.all {
-		if h.There != nil && h.own == nil {
+	for _, w := range c.all {
+		if w.There != nil && w.own == nil {
 			r.Workers.Remote = append(r.Workers.Remote, report.Clock{
-				Worker: h.where, OffsetUs: h.There.Offset.Microseconds(), BoundUs: h.There.Bound.Microseconds(),
+				Worker: w.where, OffsetUs: w.There.Offset.Microseconds(), BoundUs: w.There.Bound.Microseconds(),
 			})
 		}
 	}

@@ -84,16 +84,16 @@ func assemble(ctx context.Context, cfg *settings.Config, plan client.Plan) (*Wor
 // begin gives every worker its share of the plan.
 func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 	first := 0
-	for i, h := range workers {
-		h.first, h.count = first, client.ShareOf(i, plan.Count, len(workers))
-		first += h.count
+	for i, w := range workers {
+		w.first, w.count = first, client.ShareOf(i, plan.Count, len(workers))
+		first += w.count
 	}
 	var group errgroup.Group
-	for _, h := range workers {
+	for _, w := range workers {
 		group.Go(func() error {
 			own := plan
-			own.First, own.Count = h.first, h.count
-			return h.There.Begin(own)
+			own.First, own.Count = w.first, w.count
+			return w.There.Begin(own)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -103,9 +103,9 @@ func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 }
 
 func dismiss(workers []*worker) (err error) {
-	for _, h := range workers {
-		if h != nil {
-			err = errors.Join(err, h.end())
+	for _, w := range workers {
+		if w != nil {
+			err = errors.Join(err, w.end())
 		}
 	}
 	return err
@@ -202,8 +202,8 @@ func remoteWorkers(ctx context.Context, addrs []string, plan client.Plan) (*Work
 		workers = append(workers, &worker{Handle: &client.Handle{There: remote}, where: addr})
 	}
 	clock := wire.NewClock()
-	for _, h := range workers {
-		if err := h.There.Synchronize(clock); err != nil {
+	for _, w := range workers {
+		if err := w.There.Synchronize(clock); err != nil {
 			return nil, errors.Join(err, dismiss(workers))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/carillon-ws/carillon/bench/client"
 )
 
-func TestScoreboardWaitsForEveryWorker(t *testing.T) {
+func TestTrackerWaitsForEveryWorker(t *testing.T) {
 	t.Parallel()
 	b := newTracker()
 	for want := range uint32(3) {
@@ -39,7 +39,7 @@ func TestScoreboardWaitsForEveryWorker(t *testing.T) {
 	}
 }
 
-func TestScoreboardForgets(t *testing.T) {
+func TestTrackerForgets(t *testing.T) {
 	t.Parallel()
 	b := newTracker()
 	const many = 20_000

@@ -59,21 +59,21 @@ type worker struct {
 
 // state is what a worker has told. Nobody counts as connected, as far as is known, before it has told so since it was
 // asked to change that.
-func (h *worker) state() (p client.Progress, broken bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if p = h.told; p.Epoch < h.asked {
+func (w *worker) state() (p client.Progress, broken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p = w.told; p.Epoch < w.asked {
 		p.Ready = 0
 	}
-	return p, h.broken
+	return p, w.broken
 }
 
 // machine is where a worker runs; the name is empty for this one.
-func (h *worker) machine() string {
-	if h.There == nil || h.own != nil {
+func (w *worker) machine() string {
+	if w.There == nil || w.own != nil {
 		return ""
 	}
-	host, _, _ := strings.Cut(h.where, ":")
+	host, _, _ := strings.Cut(w.where, ":")
 	return host
 }
 
@@ -95,8 +95,8 @@ func newWorkers(plan client.Plan, workers []*worker) *Workers {
 		changed: make(chan struct{}, 1), patience: max(patience, time.Duration(plan.Load.Connections)*patienceEach), stop: make(chan struct{}),
 	}
 	c.count(nil)
-	for _, h := range workers {
-		c.wg.Go(func() { c.watch(h) })
+	for _, w := range workers {
+		c.wg.Go(func() { c.watch(w) })
 	}
 	return c
 }
@@ -118,36 +118,36 @@ func (c *Workers) Close() error {
 }
 
 // end ends a worker, and its process if that is ours.
-func (h *worker) end() error {
-	err := h.Close()
-	if h.own != nil {
-		err = errors.Join(err, h.own.Stop())
+func (w *worker) end() error {
+	err := w.Close()
+	if w.own != nil {
+		err = errors.Join(err, w.own.Stop())
 	}
 	return err
 }
 
 // abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
 func (c *Workers) abandon() {
-	for _, h := range c.all {
-		if h.There != nil {
-			h.There.Abandon()
+	for _, w := range c.all {
+		if w.There != nil {
+			w.There.Abandon()
 		}
 	}
 }
 
 // watch keeps up with one worker.
-func (c *Workers) watch(h *worker) {
+func (c *Workers) watch(w *worker) {
 	for {
-		p, err := client.Ask(h.Handle, (*client.Worker).Watch, client.None{})
+		p, err := client.Ask(w.Handle, (*client.Worker).Watch, client.None{})
 		if err != nil {
-			c.gone(h, err)
+			c.gone(w, err)
 			return
 		}
-		h.mu.Lock()
-		p.Received += h.told.Received
-		p.Failure = cmp.Or(h.told.Failure, p.Failure)
-		h.told = p
-		h.mu.Unlock()
+		w.mu.Lock()
+		p.Received += w.told.Received
+		p.Failure = cmp.Or(w.told.Failure, p.Failure)
+		w.told = p
+		w.mu.Unlock()
 		c.tracker.complete(p.Done)
 		notify(c.changed)
 		notify(c.tracker.wake) // when nobody is left, there is nothing to wait for
@@ -160,18 +160,18 @@ func (c *Workers) watch(h *worker) {
 }
 
 // gone notes that a worker does not answer any more.
-func (c *Workers) gone(h *worker, err error) {
-	h.mu.Lock()
-	h.told.Failure, h.broken = cmp.Or(h.told.Failure, err.Error()), true
-	h.mu.Unlock()
+func (c *Workers) gone(w *worker, err error) {
+	w.mu.Lock()
+	w.told.Failure, w.broken = cmp.Or(w.told.Failure, err.Error()), true
+	w.mu.Unlock()
 	notify(c.changed)
 }
 
 // count works out who hears what; those left out do not.
 func (c *Workers) count(leftOut func(connection int) bool) {
 	c.audience, c.pending = make([]int32, c.load.Channels), make([]int32, c.load.Channels)
-	for _, h := range c.all {
-		for ch, n := range c.load.Audience(h.first, h.count, leftOut) {
+	for _, w := range c.all {
+		for ch, n := range c.load.Audience(w.first, w.count, leftOut) {
 			if n > 0 {
 				c.audience[ch] += n
 				c.pending[ch]++
@@ -183,8 +183,8 @@ func (c *Workers) count(leftOut func(connection int) bool) {
 // each does something on all workers at once.
 func (c *Workers) each(f func(*worker) error) error {
 	var all errgroup.Group
-	for _, h := range c.all {
-		all.Go(func() error { return f(h) })
+	for _, w := range c.all {
+		all.Go(func() error { return f(w) })
 	}
 	return all.Wait()
 }
@@ -192,8 +192,8 @@ func (c *Workers) each(f func(*worker) error) error {
 // gather asks all workers the same at the same time, and adds their answers up, one after the other.
 func gather[A, R any](c *Workers, method func(*client.Worker, A, *R) error, args A, add func(R)) error {
 	var mu sync.Mutex
-	return c.each(func(h *worker) error {
-		answer, err := client.Ask(h.Handle, method, args)
+	return c.each(func(w *worker) error {
+		answer, err := client.Ask(w.Handle, method, args)
 		if err != nil {
 			return err
 		}
@@ -217,11 +217,11 @@ func (c *Workers) connect(share, perSecond float64) {
 	if perSecond == 0 {
 		turns = make(chan struct{}, 2*runtime.NumCPU())
 	}
-	for _, h := range c.all {
+	for _, w := range c.all {
 		c.wg.Go(func() {
 			select {
 			case turns <- struct{}{}:
-				c.connectWorker(h, s)
+				c.connectWorker(w, s)
 				<-turns
 			case <-c.stop:
 			}
@@ -230,16 +230,16 @@ func (c *Workers) connect(share, perSecond float64) {
 }
 
 // connectWorker lets one worker's clients connect, and returns when they are up, or when that will not be.
-func (c *Workers) connectWorker(h *worker, s client.Selection) {
-	_, err := client.Ask(h.Handle, (*client.Worker).Connect, s)
+func (c *Workers) connectWorker(w *worker, s client.Selection) {
+	_, err := client.Ask(w.Handle, (*client.Worker).Connect, s)
 	if err != nil {
-		c.gone(h, err)
+		c.gone(w, err)
 		return
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if p, broken := h.state(); p.Ready >= h.count || p.Closed > 0 || broken {
+		if p, broken := w.state(); p.Ready >= w.count || p.Closed > 0 || broken {
 			return
 		}
 		select {
@@ -296,10 +296,10 @@ func (c *Workers) behave(m client.Manner) error {
 
 // ask notes that all workers are asked to change who is connected; see up.
 func (c *Workers) ask() {
-	for _, h := range c.all {
-		h.mu.Lock()
-		h.asked++
-		h.mu.Unlock()
+	for _, w := range c.all {
+		w.mu.Lock()
+		w.asked++
+		w.mu.Unlock()
 	}
 }
 
@@ -307,13 +307,13 @@ func (c *Workers) ask() {
 func (c *Workers) Busy() (share float64, err error) {
 	var mu sync.Mutex
 	machines := map[string]client.Busy{}
-	err = c.each(func(h *worker) error {
-		b, err := client.Ask(h.Handle, (*client.Worker).Busy, client.None{})
+	err = c.each(func(w *worker) error {
+		b, err := client.Ask(w.Handle, (*client.Worker).Busy, client.None{})
 		mu.Lock()
 		defer mu.Unlock()
-		sum := machines[h.machine()]
+		sum := machines[w.machine()]
 		sum.Merge(b)
-		machines[h.machine()] = sum
+		machines[w.machine()] = sum
 		share = max(share, sum.Share())
 		return err
 	})
@@ -326,9 +326,9 @@ func (c *Workers) usage() host.Usage {
 	if self, err := host.ReadUsage(selfPID, 0); err == nil {
 		sum.RSS = self.RSS
 	}
-	for _, h := range c.all {
-		if h.own != nil {
-			if u, err := host.ReadUsage(h.own.PID(), 0); err == nil {
+	for _, w := range c.all {
+		if w.own != nil {
+			if u, err := host.ReadUsage(w.own.PID(), 0); err == nil {
 				sum.Add(u)
 			}
 		}
@@ -344,8 +344,8 @@ func (c *Workers) received() int { return c.sum().Received }
 
 // sum is what all workers have told; Failure is why a connection failed or was closed.
 func (c *Workers) sum() (sum client.Progress) {
-	for _, h := range c.all {
-		p, _ := h.state()
+	for _, w := range c.all {
+		p, _ := w.state()
 		sum.Ready += p.Ready
 		sum.Closed += p.Closed
 		sum.Received += p.Received
@@ -356,9 +356,9 @@ func (c *Workers) sum() (sum client.Progress) {
 
 // broken is an error if a worker is gone.
 func (c *Workers) broken() error {
-	for _, h := range c.all {
-		if p, broken := h.state(); broken {
-			return fmt.Errorf("worker %s is gone: %s", h.where, p.Failure)
+	for _, w := range c.all {
+		if p, broken := w.state(); broken {
+			return fmt.Errorf("worker %s is gone: %s", w.where, p.Failure)
 		}
 	}
 	return nil

@@ -3,10 +3,12 @@ package report
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strings"
 )
@@ -82,6 +84,15 @@ type pageData struct {
 
 // tile is one number that the page begins with.
 type tile struct{ Name, Value, Note string }
+
+// WritePage writes the page of some runs to a file.
+func WritePage(path string, groups []Group) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(WriteHTML(f, groups), f.Close())
+}
 
 // WriteHTML writes a page that needs nothing but itself: one run in depth, or several on the same axes.
 func WriteHTML(w io.Writer, groups []Group) error {
@@ -197,7 +208,7 @@ func (p *pageData) ofMany(groups []Group) {
 	if !c.Comparable() {
 		p.Status, p.Verdict = "invalid", "INVALID: there is not a valid run on each side, so nothing can be said about a regression."
 	}
-	if c.Regressed() {
+	if Any(c.Figures, Fail) {
 		p.Status, p.Verdict = "fail", "Something is worse by more than 10 %: see the table."
 	}
 	p.Table = figureTable(c.Figures)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"time"
 
@@ -195,7 +196,7 @@ func CurveOf(h client.Histogram) (curve []Point) {
 	}
 	const perDecade = 10
 	for i := 0; ; i++ {
-		left := pow10(-float64(i) / perDecade) // 1 is all values, 0.01 those above p99
+		left := math.Pow(10, -float64(i)/perDecade) // 1 is all values, 0.01 those above p99
 		if left*float64(h.TotalCount()) < 1 {
 			break
 		}
