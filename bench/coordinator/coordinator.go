@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,17 +106,12 @@ func (c *coordinator) play(ctx context.Context) error {
 func (c *coordinator) phase(ctx context.Context, name string, step func(context.Context, *report.Phase) error) error {
 	c.monitor.enter(name)
 	p := &report.Phase{Name: name, Begin: time.Since(c.begun).Seconds()}
-	if _, err := c.workers.Busy(); err != nil { // from here on
-		return err
-	}
-	if err := step(ctx, p); err != nil {
+	c.workers.Busy() // from here on
+	if err := cmp.Or(step(ctx, p), c.workers.broken()); err != nil {
 		return err
 	}
 	p.End = time.Since(c.begun).Seconds()
-	var err error
-	if p.Busiest, err = c.workers.Busy(); err != nil {
-		return err
-	}
+	p.Busiest = c.workers.Busy()
 	c.result.Phases = append(c.result.Phases, p)
 	return nil
 }
@@ -163,8 +159,7 @@ func (c *Workers) Ramp(ctx context.Context, perSecond float64) (*client.Tally, t
 		return nil, 0, err
 	}
 	took := time.Duration(c.clock.Now() - start)
-	t, err := c.tally()
-	return t, took, err
+	return c.tally(), took, nil
 }
 
 func rampOf(c *Workers, t *client.Tally, took time.Duration) report.Ramp {

@@ -25,25 +25,16 @@ type Delivery struct {
 // is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
 // who is connected in the end must hear, and behind which nothing can still be on its way.
 func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, during func(context.Context) error) (*Delivery, error) {
-	if err := c.expect(client.Schedule{}, true); err != nil {
-		return nil, err
-	}
-	if _, err := c.tally(); err != nil {
-		return nil, err
-	}
+	c.expect(client.Schedule{}, true)
+	c.tally()
 	c.tracker.newPhase()
 	p := newPublisher(c, pub, l)
 	if err := c.publish(ctx, p, during); err != nil {
 		return nil, err
 	}
-	if err := c.expect(client.Schedule{}, false); err != nil {
-		return nil, err
-	}
-	t, err := c.tally()
-	if err != nil {
-		return nil, err
-	}
-	return c.delivered(p, t, during != nil), nil
+	c.expect(client.Schedule{}, false)
+	t := c.tally()
+	return c.delivered(p, t, during != nil), c.broken()
 }
 
 // publish runs the publisher, and what happens meanwhile.
@@ -60,9 +51,7 @@ func (c *Workers) publish(ctx context.Context, p *publisher, during func(context
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := c.expect(client.Schedule{}, true); err != nil {
-		return err
-	}
+	c.expect(client.Schedule{}, true)
 	return c.mark(ctx, p)
 }
 

@@ -25,9 +25,7 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 	if c.result.Steady != nil {
 		s.P99Before = c.result.Steady.Delivery.P99
 	}
-	if err = gather(c.workers, (*client.Worker).Stall, s.Share, func(n int) { s.Stalled += n }); err != nil {
-		return err
-	}
+	gather(c.workers, (*client.Worker).Stall, s.Share, func(_ *worker, n int) { s.Stalled += n })
 	if s.Stalled == 0 {
 		return fmt.Errorf("%g%% of %d connections is nobody", 100*s.Share, c.workers.connections())
 	}
@@ -65,9 +63,7 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 
 // resume lets the stalled clients read, until nothing more comes, and judges what they got.
 func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
-	if err := tell(c.workers, (*client.Worker).Resume, client.None{}); err != nil {
-		return err
-	}
+	tell(c.workers, (*client.Worker).Resume, client.None{})
 	const quiet = time.Second
 	for heard := -1; heard != c.workers.received(); {
 		heard = c.workers.received()
@@ -75,14 +71,7 @@ func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
 			return err
 		}
 	}
-	j, err := c.workers.judge(true)
-	if err != nil {
-		return err
-	}
-	t, err := c.workers.tally()
-	if err != nil {
-		return err
-	}
+	j, t := c.workers.judge(true), c.workers.tally()
 	s.Told, s.Unsignaled, s.Cut, s.CutWhy = j.Told, j.Unsignaled, t.Cut, t.CutWhy
 	c.workers.connect(1, 0)
 	if err := c.workers.awaitReady(ctx, c.workers.connections(), false); err != nil {
@@ -128,25 +117,15 @@ func (c *coordinator) vanish(ctx context.Context, p *report.Phase) error {
 		return err
 	}
 	v.Held = held(before)
-	if _, err := c.workers.tally(); err != nil {
-		return err
-	}
-	if err := c.workers.expect(client.Schedule{}, false); err != nil {
-		return err
-	}
+	c.workers.tally()
+	c.workers.expect(client.Schedule{}, false)
 	start := time.Now()
-	if v.Vanished, err = c.workers.leaveAndReturn(v.Share, c.cfg.Ramp, true); err != nil {
-		return err
-	}
+	v.Vanished = c.workers.leaveAndReturn(v.Share, c.cfg.Ramp, true)
 	if err := c.workers.awaitReady(ctx, c.workers.connections(), false); err != nil {
 		return err
 	}
 	v.Seconds = time.Since(start).Seconds()
-	t, err := c.workers.tally()
-	if err != nil {
-		return err
-	}
-	v.Connect = report.Summarize(t.Connect)
+	v.Connect = report.Summarize(c.workers.tally().Connect)
 	p.Connect = &v.Connect
 	if err := c.comeBack(ctx, v); err != nil {
 		return err
@@ -196,9 +175,7 @@ const (
 func (c *coordinator) outage(ctx context.Context, p *report.Phase, avoid int, down time.Duration, happen func(context.Context) error) (*report.Outage, error) {
 	o := new(report.Outage)
 	pub := &tolerantPublisher{Publisher: c.pub}
-	if err := c.workers.behave(client.Manner{Return: true, Avoid: avoid}); err != nil {
-		return nil, err
-	}
+	c.workers.behave(client.Manner{Return: true, Avoid: avoid})
 	d, err := c.workers.deliver(ctx, pub, c.openLoad(outageLead+down+outageTail), func(ctx context.Context) error {
 		if err := Wait(ctx, outageLead); err != nil {
 			return err
@@ -210,7 +187,7 @@ func (c *coordinator) outage(ctx context.Context, p *report.Phase, avoid int, do
 		back := c.workers.clock.Now()
 		c.workers.tracker.awaitHealing(back)
 		err := poll(ctx, 10*time.Millisecond, 60*time.Second, func(context.Context) (bool, error) {
-			return c.workers.tracker.healed() > 0 && c.workers.ready() == c.workers.connections(), nil
+			return c.workers.tracker.healed() > 0 && c.workers.ready() == c.workers.connections(), c.workers.broken()
 		})
 		o.Down = time.Duration(back - begin).Seconds()
 		o.Healed = time.Duration(max(c.workers.tracker.healed(), c.workers.clock.Now()) - back).Seconds()
@@ -221,13 +198,11 @@ func (c *coordinator) outage(ctx context.Context, p *report.Phase, avoid int, do
 	}
 	d.keep(p)
 	o.Result, o.Cut, o.CutWhy, o.Unpublished = d.Delivered, d.tally.Cut, d.tally.CutWhy, pub.failed
-	j, err := c.workers.judge(false)
-	if err != nil {
-		return nil, err
-	}
+	j := c.workers.judge(false)
 	o.Up, o.Told, o.Signaled, o.Unsignaled = j.Up, j.Told, j.Signaled, j.Unsignaled
 	o.OK = o.Up == c.workers.connections() && o.Unsignaled == 0 && d.Duplicated == 0 && d.Reordered == 0 && d.Misdelivered == 0
-	return o, c.workers.behave(client.Manner{Avoid: -1})
+	c.workers.behave(client.Manner{Avoid: -1})
+	return o, nil
 }
 
 // killRedis kills the gateways' Redis and starts it again after a while.

@@ -87,7 +87,7 @@ func (m *monitor) sample(ctx context.Context) {
 		Deliveries: float64(received-m.received) / seconds,
 	}
 	m.show(&s, float64(s.Connected-m.connected)/seconds)
-	if h, err := workers.sample(); err == nil && h.TotalCount() > 0 {
+	if h := workers.sample(); h.TotalCount() > 0 {
 		s.P50, s.P99, s.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
 	}
 	if u, err := m.c.fleet.Usage(); err == nil && u.CPU > 0 {

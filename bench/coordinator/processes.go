@@ -102,13 +102,15 @@ func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 	return newWorkers(plan, workers), nil
 }
 
-func dismiss(workers []*worker) (err error) {
+// dismiss ends workers, all at the same time.
+func dismiss(workers []*worker) error {
+	var group errgroup.Group
 	for _, w := range workers {
 		if w != nil {
-			err = errors.Join(err, w.end())
+			group.Go(w.end)
 		}
 	}
-	return err
+	return group.Wait()
 }
 
 // startWorker starts this program once more, as a worker at the other end of a socket pair.

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/wire"
@@ -114,7 +112,7 @@ func Local(plan client.Plan) (*Workers, error) {
 func (c *Workers) Close() error {
 	close(c.stop)
 	c.wg.Wait()
-	return c.each((*worker).end)
+	return dismiss(c.all)
 }
 
 // end ends a worker, and its process if that is ours.
@@ -165,6 +163,7 @@ func (c *Workers) gone(w *worker, err error) {
 	w.told.Failure, w.broken = cmp.Or(w.told.Failure, err.Error()), true
 	w.mu.Unlock()
 	notify(c.changed)
+	notify(c.tracker.wake)
 }
 
 // count works out who hears what; those left out do not.
@@ -180,33 +179,29 @@ func (c *Workers) count(leftOut func(connection int) bool) {
 	}
 }
 
-// each does something on all workers at once.
-func (c *Workers) each(f func(*worker) error) error {
-	var all errgroup.Group
-	for _, w := range c.all {
-		all.Go(func() error { return f(w) })
-	}
-	return all.Wait()
-}
-
-// gather asks all workers the same at the same time, and adds their answers up, one after the other.
-func gather[A, R any](c *Workers, method func(*client.Worker, A, *R) error, args A, add func(R)) error {
+// gather asks all workers the same at the same time, and adds their answers up, one after the other. A worker that does
+// not answer is gone, which ends the run: broken tells so wherever the run waits, and at the end of each phase.
+func gather[A, R any](c *Workers, method func(*client.Worker, A, *R) error, args A, add func(*worker, R)) {
 	var mu sync.Mutex
-	return c.each(func(w *worker) error {
-		answer, err := client.Ask(w.Handle, method, args)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		add(answer)
-		return nil
-	})
+	var all sync.WaitGroup
+	for _, w := range c.all {
+		all.Go(func() {
+			answer, err := client.Ask(w.Handle, method, args)
+			if err != nil {
+				c.gone(w, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			add(w, answer)
+		})
+	}
+	all.Wait()
 }
 
 // tell has all workers do something.
-func tell[A any](c *Workers, method func(*client.Worker, A, *client.None) error, args A) error {
-	return gather(c, method, args, func(client.None) {})
+func tell[A any](c *Workers, method func(*client.Worker, A, *client.None) error, args A) {
+	gather(c, method, args, func(*worker, client.None) {})
 }
 
 // connect lets a share of the clients connect, those that are not. Without a rate, only a few workers do so at a time
@@ -252,49 +247,49 @@ func (c *Workers) connectWorker(w *worker, s client.Selection) {
 
 // expect tells everybody what will be published; with an empty schedule only what was. With watch, readers look whether
 // they are late.
-func (c *Workers) expect(s client.Schedule, watch bool) error {
-	return tell(c, (*client.Worker).Expect, client.Outlook{Schedule: s, First: c.tracker.opened(), Watch: watch})
+func (c *Workers) expect(s client.Schedule, watch bool) {
+	tell(c, (*client.Worker).Expect, client.Outlook{Schedule: s, First: c.tracker.opened(), Watch: watch})
 }
 
 // tally ends a phase on all workers.
-func (c *Workers) tally() (*client.Tally, error) {
+func (c *Workers) tally() *client.Tally {
 	sum := client.NewTally()
-	err := gather(c, (*client.Worker).Tally, client.None{}, func(t client.Tally) { sum.Merge(&t) })
-	return &sum, err
+	gather(c, (*client.Worker).Tally, client.None{}, func(_ *worker, t client.Tally) { sum.Merge(&t) })
+	return &sum
 }
 
 // sample is the deliveries of all workers since the last sample.
-func (c *Workers) sample() (client.Histogram, error) {
+func (c *Workers) sample() client.Histogram {
 	sum := client.NewHistogram()
-	err := gather(c, (*client.Worker).Sample, client.None{}, sum.Merge)
-	return sum, err
+	gather(c, (*client.Worker).Sample, client.None{}, func(_ *worker, h client.Histogram) { sum.Merge(h) })
+	return sum
 }
 
 // judge is what became of the clients that a fault has hit, on all workers.
-func (c *Workers) judge(onlySlow bool) (sum client.Judgement, err error) {
-	err = gather(c, (*client.Worker).Judge, onlySlow, func(j client.Judgement) {
+func (c *Workers) judge(onlySlow bool) (sum client.Judgement) {
+	gather(c, (*client.Worker).Judge, onlySlow, func(_ *worker, j client.Judgement) {
 		sum.Up += j.Up
 		sum.Told += j.Told
 		sum.Signaled += j.Signaled
 		sum.Unsignaled += j.Unsignaled
 	})
-	return sum, err
+	return sum
 }
 
 // leave ends the connections of the selected clients, and returns how many there were.
-func (c *Workers) leave(s client.Selection) (sum int, err error) {
+func (c *Workers) leave(s client.Selection) (sum int) {
 	c.ask()
-	err = gather(c, (*client.Worker).Leave, s, func(n int) { sum += n })
-	return sum, err
+	gather(c, (*client.Worker).Leave, s, func(_ *worker, n int) { sum += n })
+	return sum
 }
 
 // behave changes the manner of all clients.
-func (c *Workers) behave(m client.Manner) error {
+func (c *Workers) behave(m client.Manner) {
 	c.ask()
-	return tell(c, (*client.Worker).Behave, m)
+	tell(c, (*client.Worker).Behave, m)
 }
 
-// ask notes that all workers are asked to change who is connected; see up.
+// ask notes that all workers are asked to change who is connected; see state.
 func (c *Workers) ask() {
 	for _, w := range c.all {
 		w.mu.Lock()
@@ -304,20 +299,14 @@ func (c *Workers) ask() {
 }
 
 // Busy is the share of the time since it was last asked that reading took, on the machine where that was most.
-func (c *Workers) Busy() (share float64, err error) {
-	var mu sync.Mutex
-	machines := map[string]client.Busy{}
-	err = c.each(func(w *worker) error {
-		b, err := client.Ask(w.Handle, (*client.Worker).Busy, client.None{})
-		mu.Lock()
-		defer mu.Unlock()
-		sum := machines[w.machine()]
+func (c *Workers) Busy() (share float64) {
+	machines := map[string]*client.Busy{}
+	gather(c, (*client.Worker).Busy, client.None{}, func(w *worker, b client.Busy) {
+		sum := cmp.Or(machines[w.machine()], new(client.Busy))
 		sum.Merge(b)
-		machines[w.machine()] = sum
-		share = max(share, sum.Share())
-		return err
+		machines[w.machine()], share = sum, max(share, sum.Share())
 	})
-	return share, err
+	return share
 }
 
 // usage is what all worker processes on this machine use, and this one.
