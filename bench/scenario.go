@@ -116,24 +116,15 @@ func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int
 	}
 	defer c.Close() //nolint:errcheck // what could go wrong has been seen
 
-	before, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	before := f.Usage()
 	if _, _, err := c.Ramp(ctx, 0); err != nil {
 		return err
 	}
-	connected, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	connected := f.Usage()
 	if err := coordinator.Wait(ctx, sc.settle); err != nil {
 		return err
 	}
-	settled, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	settled := f.Usage()
 	if s.connect == nil { // the first scenario is where everything else is equal
 		s.connect = host.CostOf(before, connected, uint64(connections))
 		s.rss = float64(settled.RSS-before.RSS) / float64(connections)
@@ -157,7 +148,7 @@ func (st *step) play(ctx context.Context, c *coordinator.Workers, pub wire.Publi
 	if err != nil {
 		return err
 	}
-	if !d.Clean() {
+	if !d.Clean() || cost == nil {
 		return fmt.Errorf("%w: %s", errUndelivered, report.Verdict(d.Delivered))
 	}
 	frames, writes, err := writes(ctx, pub, f)

@@ -116,20 +116,14 @@ func (c *coordinator) phase(ctx context.Context, name string, step func(context.
 	return nil
 }
 
-func (c *coordinator) snapshot() (l snapshot, err error) {
-	if l.server, err = c.fleet.Usage(); err != nil {
-		return l, err
-	}
-	l.bench = c.workers.usage()
-	l.memory, err = host.ReadMemory()
-	return l, err
+func (c *coordinator) snapshot() snapshot {
+	memory, _ := host.ReadMemory() // 0: unknown
+	return snapshot{server: c.fleet.Usage(), bench: c.workers.usage(), memory: memory}
 }
 
 // ramp connects, upgrades and subscribes every client.
-func (c *coordinator) ramp(ctx context.Context, p *report.Phase) (err error) {
-	if c.atStart, err = c.snapshot(); err != nil {
-		return err
-	}
+func (c *coordinator) ramp(ctx context.Context, p *report.Phase) error {
+	c.atStart = c.snapshot()
 	numbers, err := c.fleet.Metrics(ctx, false)
 	if err != nil {
 		return err
@@ -141,11 +135,7 @@ func (c *coordinator) ramp(ctx context.Context, p *report.Phase) (err error) {
 	}
 	c.result.Ramp = rampOf(c.workers, t, took)
 	p.Connect, p.Curve = &c.result.Ramp.Latency, report.CurveOf(t.Connect)
-	connected, err := c.snapshot()
-	if err != nil {
-		return err
-	}
-	if c.fleet.Local() {
+	if connected := c.snapshot(); c.fleet.Local() {
 		c.result.Server = &report.Server{Connect: host.CostOf(c.atStart.server, connected.server, uint64(c.workers.connections()))}
 	}
 	return nil
@@ -171,16 +161,16 @@ func rampOf(c *Workers, t *client.Tally, took time.Duration) report.Ramp {
 
 // settle leaves everything alone, and then looks at what the connections cost.
 func (c *coordinator) settle(ctx context.Context, _ *report.Phase) error {
-	before, err := c.snapshot()
-	if err != nil {
-		return err
-	}
+	before := c.snapshot()
 	if err := Wait(ctx, c.cfg.Settle); err != nil {
 		return err
 	}
-	after, err := c.snapshot()
-	if err != nil || c.result.Server == nil {
-		return err
+	after := c.snapshot()
+	switch {
+	case c.result.Server == nil:
+		return nil
+	case after.server.CPU == 0:
+		return errors.New("a gateway is gone")
 	}
 	n := float64(c.workers.connections())
 	s := c.result.Server

@@ -30,14 +30,13 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 		return fmt.Errorf("%g%% of %d connections is nobody", 100*s.Share, c.workers.connections())
 	}
 	c.workers.count(func(connection int) bool { return client.InShare(connection, s.Share) })
-	before, _ := c.fleet.Usage() // 0: unknown
+	before := c.fleet.Usage()
 	s.RSSBefore, s.RSSPeak = before.RSS, before.RSS
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		_ = poll(watching, 200*time.Millisecond, math.MaxInt64, func(context.Context) (bool, error) {
-			u, _ := c.fleet.Usage()
-			s.RSSPeak = max(s.RSSPeak, u.RSS)
+			s.RSSPeak = max(s.RSSPeak, c.fleet.Usage().RSS)
 			return false, nil
 		})
 	})

@@ -46,8 +46,7 @@ func startMonitor(ctx context.Context, c *coordinator, out io.Writer) *monitor {
 	}
 	m := &monitor{c: c, out: out, terminal: c.cfg.Progress == settings.ProgressAuto && isTerminal(out), at: time.Now()}
 	m.enter("start")
-	m.server, _ = c.fleet.Usage() // 0: unknown
-	m.bench = c.workers.usage()
+	m.server, m.bench = c.fleet.Usage(), c.workers.usage()
 	ctx, m.cancel = context.WithCancel(ctx)
 	m.wg.Go(func() { m.run(ctx) })
 	return m
@@ -90,7 +89,7 @@ func (m *monitor) sample(ctx context.Context) {
 	if h := workers.sample(); h.TotalCount() > 0 {
 		s.P50, s.P99, s.Max = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
 	}
-	if u, err := m.c.fleet.Usage(); err == nil && u.CPU > 0 {
+	if u := m.c.fleet.Usage(); u.CPU > 0 {
 		s.RSS = u.RSS
 		s.Cores = max(0, (u.CPU-m.server.CPU).Seconds()/seconds) // a gateway that was killed took its time with it
 		m.server = u

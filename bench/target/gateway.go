@@ -190,14 +190,6 @@ func launchGateway(ctx context.Context, binary string, extra []string, redis, ad
 	return g, nil
 }
 
-// usage looks at the gateway's process, if it is here.
-func (g *Gateway) usage() (host.Usage, error) {
-	if !g.Local {
-		return host.Usage{}, nil
-	}
-	return host.ReadUsage(g.Info.PID, g.Thread)
-}
-
 // metrics reads the gateway's own numbers, after a garbage collection if that is wanted.
 func (g *Gateway) metrics(ctx context.Context, collect bool) (map[string]float64, error) {
 	for range 2 { // a first collection may leave what sync.Pools held; they give it up at the second
