@@ -97,8 +97,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return err
 	}
 	redis.SetLogger(publish.Quiet{})
-	// A reader keeps a processor while it reads; whoever publishes must find another one, also when the machine (or
-	// our pinning) leaves us a single CPU.
+	// A reader keeps one of Go's processors while it reads. The publisher needs another one, also when the machine or
+	// -pin leaves a single CPU.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), coordinator.Readers()+2))
 	switch {
 	case cfg.Worker != "":

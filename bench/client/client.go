@@ -25,7 +25,7 @@ type client struct {
 	target uint16 // index of
 	state  state
 	slow   slowness
-	fresh  bool // it owes nothing to the past: the first notification it must hear is still to come
+	fresh  bool // what was published before it subscribes is not expected of it
 	told   bool // a gap was told since the last judgement
 }
 
@@ -40,7 +40,7 @@ const (
 	stateClosed
 )
 
-// slowness is what a client has to do with Stall.
+// slowness is whether Stall keeps a client from reading.
 type slowness uint8
 
 const (
@@ -63,7 +63,7 @@ func (p *poller) onEvents(c *client, events uint32) {
 		// The socket is edge-triggered: an answer cannot be there before the request, so its event is still to come.
 	default:
 		if c.slow == slowStalled {
-			return // it reads nothing, not even that it is over
+			return // it reads nothing, not even the end of the stream
 		}
 		if events&(unix.EPOLLIN|gone) != 0 {
 			p.read(c, events&gone != 0)
@@ -83,7 +83,7 @@ func (p *poller) onConnected(c *client) error {
 	return p.write(c, p.shakes[c.target].RequestFor(int(c.number)))
 }
 
-// write sends a few bytes. What we say is so little that a socket which does not take it whole is a broken one.
+// write sends a few bytes. They are so few that a socket which does not take all of them is broken.
 func (p *poller) write(c *client, b []byte) error {
 	n, err := wire.Send(int(c.fd), b)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *poller) write(c *client, b []byte) error {
 
 var errServerClosed = errors.New("closed by the server")
 
-// read takes everything the socket has. hangup tells that the end of the stream is in it.
+// read reads until the socket is empty. hangup says that the stream has ended.
 func (p *poller) read(c *client, hangup bool) {
 	for c.state != stateClosed {
 		p.makeRoom(len(c.rest))

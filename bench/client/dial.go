@@ -87,7 +87,7 @@ func (d *dialer) source(connection int) netip.Addr {
 	}
 }
 
-// loopbackAddr is 127.0.0.2, 127.0.0.3, …; 127.0.0.1 is left to whoever else uses this machine.
+// loopbackAddr is 127.0.0.2, 127.0.0.3, …; 127.0.0.1 is left to other programs.
 func loopbackAddr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 127<<24+2+uint32(i))))
 }

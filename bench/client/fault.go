@@ -36,9 +36,9 @@ type Judgement struct {
 	Unsignaled uint64 // deliveries missing on a connection that stayed and was told nothing
 }
 
-// Judge looks at the clients that are up, or, with onlySlow, at those of them that were stalled. It forgives them what
-// is missing, and everybody is audience again: later phases begin anew. Stalled clients that were closed may come back as
-// new ones.
+// Judge looks at the clients that are up, or, with onlySlow, at those of them that were stalled. What is
+// missing is then forgotten, and everybody is audience again: later phases begin anew. Stalled clients that were closed
+// may come back as new ones.
 func (w *Worker) Judge(onlySlow bool, j *Judgement) error {
 	w.eachClient(func(p *poller, c *client) {
 		if onlySlow && c.slow == slowNever {

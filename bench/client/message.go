@@ -55,7 +55,7 @@ func (p *poller) onOpeningText(c *client, msg []byte, now int64) error {
 	case bytes.Contains(msg, typeError):
 		return fmt.Errorf("subscribe refused: %s", msg)
 	}
-	return nil // connected, and whatever else a server tells newcomers
+	return nil // `connected`, and what else a server sends to new connections
 }
 
 // subscribed notes that a client is up. What is published from here on it must hear.

@@ -91,7 +91,7 @@ func InShare(connection int, share float64) bool {
 }
 
 // Outlook says which publications exist: all numbers below First, and from there on Total more at Rate a second.
-// Whoever comes back while they are published must hear those that were meant to be sent after it was subscribed.
+// A client that comes back while they are published must hear those that were meant to be sent after it subscribed.
 type Outlook struct {
 	Schedule
 

@@ -65,12 +65,19 @@ func (p *Prober) ping(ctx context.Context, every time.Duration) error {
 // listen reads answers until the connection is closed.
 func (p *Prober) listen(r io.Reader) error {
 	for {
-		f, err := ws.ReadFrame(r)
+		h, err := ws.ReadHeader(r)
+		var due int64
+		switch {
+		case err != nil:
+		case h.OpCode == ws.OpPong && h.Length == 8:
+			if err = binary.Read(r, binary.BigEndian, &due); err == nil {
+				p.answers.Record(p.clock.Now() - due)
+			}
+		default:
+			_, err = io.CopyN(io.Discard, r, h.Length)
+		}
 		if err != nil {
 			return err
-		}
-		if f.Header.OpCode == ws.OpPong && len(f.Payload) == 8 {
-			p.answers.Record(p.clock.Now() - int64(binary.BigEndian.Uint64(f.Payload)))
 		}
 	}
 }

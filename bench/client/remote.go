@@ -82,7 +82,7 @@ func callWithin[R, A any](r *Remote, limit time.Duration, method string, args A)
 	}
 }
 
-// Abandon hangs up on the worker: whoever waits for an answer gets an error, and the worker ends when it notices.
+// Abandon closes the connection to the worker. Calls that wait for an answer get an error, and the worker ends.
 func (r *Remote) Abandon() {
 	_ = r.rpc.Close() // nothing depends on how it ends, or whether it had ended
 }

@@ -191,7 +191,7 @@ type Selection struct {
 	Share     float64 // 1 is all
 	PerSecond float64 // of all workers; 0 is no limit
 	Reset     bool    // with Leave: by RST; else by FIN
-	Fresh     bool    // with Leave: whoever comes back is somebody else, and owes nothing to the past
+	Fresh     bool    // with Leave: what was published before a client is back is not expected of it
 }
 
 // Connect starts the selected clients that are not connected. It returns at once; Watch tells how it goes.
@@ -240,7 +240,7 @@ func (w *Worker) newEpoch() {
 
 // Manner is how clients behave from now on.
 type Manner struct {
-	Return bool    // whose connection fails or ends comes back, again and again
+	Return bool    // a client whose connection fails or ends connects again, until it is up
 	Churn  float64 // clients of all workers per second that leave and come back
 	Avoid  int     // index of a target to stay away from, when there are others; -1: none
 }

@@ -180,7 +180,7 @@ func (c *coordinator) settle(ctx context.Context, _ *report.Phase) error {
 	s.SlabEach = float64(after.memory.Slab-c.atStart.memory.Slab) / n
 	s.MemoryEach = float64(c.atStart.memory.Available-after.memory.Available) / n
 	s.BenchRSSEach = float64(after.bench.RSS-c.atStart.bench.RSS) / n
-	if numbers, err := c.fleet.Metrics(ctx, false); err == nil { // a figure beside the report, not worth a run
+	if numbers, err := c.fleet.Metrics(ctx, false); err == nil { // it is only told, and a run does not end without it
 		s.Goroutines = int(numbers["go_goroutines"])
 	}
 	return nil

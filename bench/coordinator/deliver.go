@@ -21,9 +21,9 @@ type Delivery struct {
 	tally *client.Tally
 }
 
-// deliver publishes a load and waits until it is delivered. During runs beside it, when it is not nil, and changes who
-// is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
-// who is connected in the end must hear, and behind which nothing can still be on its way.
+// deliver publishes a load and waits until it is delivered. If during is not nil, it runs meanwhile and changes who is
+// connected. Then the load ends with a mark, one publication more to each channel: everybody who is connected in the end
+// must hear it, and whoever has heard it has heard what came before.
 func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, during func(context.Context) error) (*Delivery, error) {
 	c.expect(client.Schedule{}, true)
 	c.tally()
@@ -80,7 +80,7 @@ func (c *Workers) delivered(p *publisher, t *client.Tally, changing bool) *Deliv
 	}, tally: t}
 	d.Received -= d.Duplicated
 	if changing {
-		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
+		d.Expected = d.Received + d.Lost // a client that is away is not expected to hear
 	}
 	first, last, onTime := c.tracker.newPhase()
 	d.First, d.Last, d.LastOnTime = report.Summarize(first), report.Summarize(last), report.Summarize(onTime)

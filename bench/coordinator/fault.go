@@ -238,7 +238,7 @@ func (c *coordinator) killGateway(ctx context.Context, p *report.Phase) (err err
 	return err
 }
 
-// tolerantPublisher counts what cannot be published, and goes on: that is what an outage is about.
+// tolerantPublisher counts what cannot be published, and goes on, as an application does in an outage.
 type tolerantPublisher struct {
 	wire.Publisher
 

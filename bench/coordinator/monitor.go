@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-ws/carillon/bench/settings"
 )
 
-// monitor takes a sample of everything once a second, for the charts over time, and tells whoever watches how the run
+// monitor takes a sample of everything once a second, for the charts over time, and says how the run
 // goes: one line that is written over on a terminal, a line a second elsewhere.
 type monitor struct {
 	// Fixed at creation.

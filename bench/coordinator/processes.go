@@ -59,12 +59,12 @@ func assemble(ctx context.Context, cfg *settings.Config, plan client.Plan) (*Wor
 		plan.Threads = Readers()
 		return Local(plan)
 	}
-	// So many readers would do nothing but push each other off the CPUs: one a process, and fewer handshakes at a time,
-	// for a few of them dial at once (Workers.connect).
+	// More readers would only take the CPUs from each other: there is one a process. It has fewer handshakes at a time,
+	// because a few processes dial at once (Workers.connect).
 	plan.Threads, plan.Opening = 1, maxOpening/2
-	// Nor should all of them speak with all gateways: what a process has in a CPU's caches is worth its turn.
+	// Each process connects to few gateways, so that what it needs stays in the CPU's caches.
 	plan.Blocks = cfg.OwnFleet() > 0
-	// And the more there are on a CPU, the less often each can look whether it is late.
+	// The more processes share a CPU, the less often each can look whether it is late.
 	plan.Tick = client.TickEvery * time.Duration(max(1, n/runtime.NumCPU()))
 	workers := make([]*worker, n)
 	var group errgroup.Group

@@ -55,8 +55,8 @@ type worker struct {
 	asked  int             // of Epoch: what is told is later than what was asked when they are equal
 }
 
-// state is what a worker has told. Nobody counts as connected, as far as is known, before it has told so since it was
-// asked to change that.
+// state is what a worker last said of its clients. If it was asked to change who is connected and has not said anything
+// since, none of them counts as connected.
 func (w *worker) state() (p client.Progress, broken bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +124,7 @@ func (w *worker) end() error {
 	return err
 }
 
-// abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
+// abandon closes the connections to all workers in other processes, so that nothing waits for one that does not answer.
 func (c *Workers) abandon() {
 	for _, w := range c.all {
 		if w.There != nil {

@@ -19,7 +19,7 @@ import (
 // backlog and no time-outs, and it expects clients that send whole frames in one piece: ours. What it costs is what
 // the kernel takes; what a gateway costs beyond that is the gateway's own.
 //
-// Owned by one thread, locked by whoever calls Listen and Serve; only Stop may be called from another.
+// Owned by one thread, on which Listen and Serve are called. Only Stop may be called from another.
 type Server struct {
 	mode                Mode
 	clients, publishers listener

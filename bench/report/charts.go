@@ -62,12 +62,18 @@ func chartsOfMany(groups []Group) (charts []chart) {
 		latency bool // which an invalid run does not tell
 		of      func(name string, color int, r *Result) line
 	}{
-		{chart{Title: "Latency by percentile", Note: "steady, or the last phase that published", X: xPercentile, Y: yMicros, Log: true}, true,
-			func(name string, color int, r *Result) line { return curveOf(name, color, mainCurve(r)) }},
+		{
+			chart{Title: "Latency by percentile", Note: "steady, or the last phase that published", X: xPercentile, Y: yMicros, Log: true},
+			true,
+			func(name string, color int, r *Result) line { return curveOf(name, color, mainCurve(r)) },
+		},
 		{chart{Title: "Deliveries a second", X: xSeconds, Y: yCount}, false, over(deliveries)},
 		{chart{Title: "p99 over time", X: xSeconds, Y: yMicros, Log: true}, true, over(p99)},
-		{chart{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true}, true,
-			func(name string, color int, r *Result) line { return spreadOfFanout(name, color, r.main()) }},
+		{
+			chart{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true},
+			true,
+			func(name string, color int, r *Result) line { return spreadOfFanout(name, color, r.main()) },
+		},
 		{chart{Title: "Connections", X: xSeconds, Y: yCount}, false, over(connected)},
 		{chart{Title: "CPU of the gateways", Note: "cores kept busy", X: xSeconds, Y: yCores}, false, over(cores)},
 		{chart{Title: "Memory of the gateways", Note: "resident", X: xSeconds, Y: yBytes}, false, over(rss)},

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// Figure is a number with what is demanded of it, whoever demands: the run's own verdict, -slo, compare, or -vs-floor.
+// Figure is a number and the demand on it: by the run's own verdict, -slo, compare, or -vs-floor.
 // Whatever bench judges is one of these. [Figure.Judge] works out Value, Ratio and Status, and [PrintFigures] writes all.
 type Figure struct {
 	What    string    `json:"what"`

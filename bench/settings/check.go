@@ -164,7 +164,8 @@ func (cfg *Config) checkTarget() error {
 		return Usagef("-channel %q: quotes, backslashes and spaces are not for names", s.Channel)
 	}
 	isWay := cfg.Publish == PublishRedis || cfg.Publish == PublishHTTP || len(cfg.Publish) > len(PublishExec) && strings.HasPrefix(cfg.Publish, PublishExec)
-	if !isWay && !(isURL(cfg.Publish, "http", "https") && strings.Contains(cfg.Publish, "{channel}")) {
+	posts := isURL(cfg.Publish, "http", "https") && strings.Contains(cfg.Publish, "{channel}")
+	if !isWay && !posts {
 		return Usagef("-publish %q is not redis, http, a URL with {channel} in it, or exec:COMMAND", cfg.Publish)
 	}
 	return nil
