@@ -74,9 +74,12 @@ func (lp *loop) formOf(slot uint32) protocol.Form {
 }
 
 // answer tells a connection something, in its dialect: at once, or, if gnet is calling us for it, with whatever else it
-// is told before the callback ends. m is not kept.
+// is told before the callback ends. A connection that is not open any more is told nothing. m is not kept.
 func (lp *loop) answer(c *conn, m *protocol.Message) {
 	lp.owner.mustOwn()
+	if c.state != stateOpen {
+		return
+	}
 	lp.said = *m // in memory of the loop: what an interface is given is else allocated
 	lp.said.Timestamp = time.Now().UnixMilli()
 	if c == lp.current {

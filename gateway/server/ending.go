@@ -162,12 +162,16 @@ func (lp *loop) leave(c *conn) {
 	lp.stopForm(c)
 }
 
-// forget gives back the record of a connection that gnet is closing, whoever wanted it.
-func (lp *loop) forget(c *conn) {
+// ClosedByLoop is the reason of connections that were open when their loop ended.
+const ClosedByLoop = "loop_ended"
+
+// forget gives back the record of a connection that gnet is closing. label tells why, if it is still open: that nobody has
+// counted yet.
+func (lp *loop) forget(c *conn, label string) {
 	lp.owner.mustOwn()
-	if c.state == stateOpen { // the client left without a close frame
-		lp.n.closed.add("peer_gone", 1)
-		lp.event(c, "closed", "peer_gone")
+	if c.state == stateOpen {
+		lp.n.closed.add(label, 1)
+		lp.event(c, "closed", label)
 	}
 	lp.release(c)
 	lp.publishGauges()

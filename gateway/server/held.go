@@ -188,6 +188,7 @@ func (lp *loop) relieve() (done bool) {
 
 // giveWay has the connection that holds the oldest frame drop it, as the policy says, or ends the connection.
 func (lp *loop) giveWay(c *conn, deadline int64) {
+	lp.atHand = c
 	b := &c.ext.backlog
 	switch c.state {
 	case stateOpen:
@@ -195,6 +196,7 @@ func (lp *loop) giveWay(c *conn, deadline int64) {
 			lp.account(-b.drop(at))
 			lp.n.dropped.add("slow", 1)
 			lp.rank(c)
+			lp.atHand = nil
 			return
 		}
 		lp.end(c, protocol.ErrSlowConsumer)
@@ -203,6 +205,7 @@ func (lp *loop) giveWay(c *conn, deadline int64) {
 	default: // its close frame waits behind what it does not take
 		lp.cut(c, "lingered")
 	}
+	lp.atHand = nil
 	lp.settle(deadline)
 }
 

@@ -49,7 +49,7 @@ func (s *Server) Connections(ctx context.Context, q ConnectionQuery) (Connection
 	asked := 0
 	for _, lp := range s.loops {
 		scan := &scan{ctx: ctx, q: q, left: &left, matched: &matched, done: parts}
-		if lp.call(func() { lp.scan(scan) }) {
+		if lp.callOr(func() { lp.scan(scan) }, func() { parts <- nil }) {
 			asked++
 		}
 	}

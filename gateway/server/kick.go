@@ -37,7 +37,7 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 	asked := 0
 	done := make(chan struct{}, len(s.loops))
 	for _, lp := range s.loops {
-		if lp.call(func() { lp.kick(match, how, &ended, done) }) {
+		if lp.callOr(func() { lp.kick(match, how, &ended, done) }, func() { done <- struct{}{} }) {
 			asked++
 		}
 	}

@@ -49,6 +49,7 @@ func newLoop(id int, srv *Server) *loop {
 	lp := &loop{id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{})}
 	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
 	lp.engine = newEngine(lp, nil)
+	lp.publishOldest()
 	return lp
 }
 
@@ -80,6 +81,9 @@ func (lp *loop) work() (err error) {
 		sent := lp.relieve() && lp.sendTurn(deadline) // nothing is added to backlogs while they are over their total
 		expired := lp.expireTimers(deadline)
 		relieved := lp.relieve()
+		if lp.broken {
+			return gneterrors.ErrEngineShutdown
+		}
 		if end = fanout.Monotonic(); !flushed || !swept || !sent || !expired || !relieved || end > deadline {
 			lp.again()
 			break
@@ -113,9 +117,9 @@ func (lp *loop) takeMail() bool {
 		lp.startTurn()
 	}
 	for len(lp.calls) > 0 {
-		f := lp.calls[0]
+		c := lp.calls[0]
 		lp.calls = lp.calls[1:]
-		f()
+		c.run()
 	}
 	return more
 }
@@ -128,6 +132,9 @@ func (lp *loop) flushWritable(deadline int64) bool {
 	for i := 1; len(lp.writable) > 0; i++ {
 		slot := lp.writable[0]
 		lp.writable = lp.writable[1:]
+		if slot > lp.conns.used { // of another engine
+			continue
+		}
 		lp.atHand = lp.conns.at(slot)
 		lp.flush(lp.atHand)
 		lp.atHand = nil
@@ -159,11 +166,9 @@ func (lp *loop) expireTimers(deadline int64) bool {
 
 // again has work called again, behind the sockets that have become ready.
 func (lp *loop) again() {
-	if lp.wake.fd == 0 { // not enrolled yet: before the sockets, then
+	if !lp.wake.now() { // it is not enrolled yet, or the kernel has no memory for it: before the sockets, then
 		_ = lp.el.Execute(lp.ctx, lp)
-		return
 	}
-	lp.wake.now()
 }
 
 // publishGauges copies what statistics show of the loop's state.

@@ -139,6 +139,7 @@ func (s *Server) runLoop(ctx context.Context, lp *loop) error {
 		err := gnet.Run(lp, "tcp://"+s.addr,
 			gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithTicker(true),
 			gnet.WithLogger(gnetLogger{s.cfg.Log}))
+		lp.retire()
 		if s.stopping.Load() {
 			return nil
 		}
