@@ -116,10 +116,10 @@ func refusalOfLong(head []byte) *http1.Refusal {
 func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
+	lp.n.connections.Add(1) // leave takes it back, whatever fails from here on
+	lp.startDialect(c, req)
 	lp.n.upgraded.Add(1)
 	lp.event(c, "opened", "")
-	lp.n.connections.Add(1)
-	lp.startDialect(c, req)
 	lp.startHeartbeat(c)
 	lp.expireOpen(c, c.seen) // nothing is overdue: it schedules what will be
 	connected := protocol.Message{
