@@ -161,6 +161,8 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	case !ok || !r.sound() || !rs.holds(r.Backlog):
 		return nil, errRecord
+	case r.Reader != nil && r.Reader.Deflated && !dialects[r.Dialect].Inflates():
+		return nil, errRecord
 	case r.State == stateOpen && who == nil && lp.cfg.Verifier != nil:
 		return nil, fmt.Errorf("%w: tokens are asked for, and it has none", errRecord)
 	}
@@ -245,6 +247,7 @@ func (rs *connRecords) holds(b *backlogRecord) bool {
 
 // takeUpBacklog gives a connection the backlog that it had. Nothing of it is dropped here: limits are for what comes.
 func (lp *loop) takeUpBacklog(rs *connRecords, r *backlogRecord, c *conn) {
+	lp.owner.mustOwn()
 	for i, number := range r.Frames {
 		h := rs.held[number]
 		if h == nil {

@@ -56,9 +56,12 @@ func ReaderOf(s *ReaderState) (r Reader, ok bool) {
 		return Reader{}, false
 	}
 	p.headLen = copy(p.header[:], s.Header)
-	if s.InFrame {
-		h, n, err := parseHeader(s.Header, anyForm)
-		if err != nil || n != len(s.Header) || s.Read < 0 || s.Read > h.Length {
+	h, n, err := parseHeader(s.Header, anyForm)
+	switch {
+	case err != nil, !s.InFrame && n > 0:
+		return Reader{}, false
+	case s.InFrame:
+		if n == 0 || n != len(s.Header) || s.Read < 0 || s.Read > h.Length || !s.fits(h) {
 			return Reader{}, false
 		}
 		p.frame = h
@@ -67,4 +70,12 @@ func ReaderOf(s *ReaderState) (r Reader, ok bool) {
 		return Reader{}, false
 	}
 	return Reader{partial: p}, true
+}
+
+// fits reports whether what is kept is of the frame that is being read.
+func (s *ReaderState) fits(h ws.Header) bool {
+	if h.OpCode.IsControl() {
+		return int64(len(s.Control)) == s.Read
+	}
+	return s.Op != 0 && int64(len(s.Message)) >= s.Read
 }

@@ -69,6 +69,10 @@ func TestReaderOfRefuses(t *testing.T) {
 		{Header: []byte{0x81, 0x85, 1, 2, 3, 4}, InFrame: true, Read: 6},
 		{Op: 1, Message: []byte("x"), Validated: 2},
 		{Op: 1, Fragments: -1},
+		{Op: 1, Header: []byte{0x80, 0x85, 1, 2, 3, 4, 5, 6, 7, 8}},                            // a whole header that is not read
+		{Header: []byte{0x81, 0x85, 1, 2, 3, 4}, InFrame: true, Message: []byte("x"), Read: 1}, // of no message
+		{Op: 1, Header: []byte{0x81, 0x85, 1, 2, 3, 4}, InFrame: true, Read: 1},                // more read than there is
+		{Header: []byte{0x89, 0x85, 1, 2, 3, 4}, InFrame: true, Control: []byte("xx"), Read: 1},
 	} {
 		if _, ok := ReaderOf(s); ok {
 			t.Errorf("ReaderOf(%+v) is accepted", s)
