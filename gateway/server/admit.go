@@ -10,6 +10,7 @@ import (
 
 // accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
 func (lp *loop) accept(gc gnet.Conn) gnet.Action {
+	lp.owner.mustOwn()
 	lp.n.accepted.Add(1)
 	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
 	if sockets > most+int64(lp.srv.lingerRoom) {
@@ -71,6 +72,7 @@ func (lp *loop) knowsAddresses() bool {
 
 // countAddress holds a connection against the limit of its address.
 func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
+	lp.owner.mustOwn()
 	switch {
 	case c.address != nil:
 		return nil
@@ -126,6 +128,7 @@ func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
 // of its rotation. There is no proxy before an address that is over its limit, and no time for one when too many wait
 // already.
 func (lp *loop) refuse(c *conn, r *http1.Refusal) {
+	lp.owner.mustOwn()
 	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != http1.RefuseAddress {
 		c.extension().refusal = r
 		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
@@ -140,6 +143,7 @@ func (lp *loop) refuse(c *conn, r *http1.Refusal) {
 // but not in the place of a connection: whoever is refused could else keep others out. When too many linger already it
 // is cut at once.
 func (lp *loop) turnAway(c *conn, answer []byte) {
+	lp.owner.mustOwn()
 	lp.linger(c)
 	lingering := lp.setAside(c)
 	lp.write(c, answer)
@@ -153,6 +157,7 @@ func (lp *loop) turnAway(c *conn, answer []byte) {
 
 // setAside counts a socket as refused, which is apart from connections, and returns how many are.
 func (lp *loop) setAside(c *conn) int64 {
+	lp.owner.mustOwn()
 	if c.flags&flagRefused != 0 {
 		return lp.srv.refused.Load()
 	}

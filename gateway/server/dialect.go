@@ -47,6 +47,7 @@ func (lp *loop) startDialect(c *conn, req *http1.Request) {
 
 // startForm notes in which form publications go to the connection.
 func (lp *loop) startForm(c *conn) {
+	lp.owner.mustOwn()
 	if form := c.dialect().Form(); form != protocol.Plain {
 		lp.takes[form].set(c.slot)
 		lp.n.compressing.Add(1)
@@ -55,6 +56,7 @@ func (lp *loop) startForm(c *conn) {
 
 // stopForm forgets in which form publications go to the connection: none do any more.
 func (lp *loop) stopForm(c *conn) {
+	lp.owner.mustOwn()
 	if form := c.dialect().Form(); form != protocol.Plain {
 		lp.takes[form].clear(c.slot)
 		lp.n.compressing.Add(-1)

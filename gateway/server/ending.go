@@ -20,6 +20,7 @@ type ending struct {
 
 // end has a connection closed with err, at the latest when the callback of gnet that is running ends.
 func (lp *loop) end(c *conn, err *websocket.CloseError) {
+	lp.owner.mustOwn()
 	if c.flags&flagEnding == 0 {
 		c.flags |= flagEnding
 		lp.endings = append(lp.endings, ending{who: c.ref(), err: err})
@@ -28,6 +29,7 @@ func (lp *loop) end(c *conn, err *websocket.CloseError) {
 
 // cut has a connection closed whose socket is of no more use.
 func (lp *loop) cut(c *conn, label string) {
+	lp.owner.mustOwn()
 	c.flags |= flagEnding
 	lp.endings = append(lp.endings, ending{who: c.ref(), label: label})
 }
@@ -37,6 +39,7 @@ func (lp *loop) cut(c *conn, label string) {
 // it is, one is ended: to take a connection off its channels takes half a millisecond if it has a thousand. No walk over
 // subscribers may be half-way through a slice of the index.
 func (lp *loop) settle(deadline int64) bool {
+	lp.owner.mustOwn()
 	for len(lp.endings) > 0 {
 		lp.settleAt(0)
 		if len(lp.endings) > 0 && fanout.Monotonic() > deadline {
@@ -49,6 +52,7 @@ func (lp *loop) settle(deadline int64) bool {
 // settleSince carries out what the callback of gnet that is running has put on the list, which had from entries before.
 // Those are work's, which has a deadline.
 func (lp *loop) settleSince(from int) {
+	lp.owner.mustOwn()
 	for len(lp.endings) > from { // ending one connection can put another on the list
 		lp.settleAt(from)
 	}
@@ -109,6 +113,7 @@ func (lp *loop) goodbye(c *conn, err *websocket.CloseError) {
 
 // keepHalfSent forgets what waits for a connection that is too slow, but for what must be finished.
 func (lp *loop) keepHalfSent(c *conn) {
+	lp.owner.mustOwn()
 	b := &c.ext.backlog
 	if b.empty() {
 		return
@@ -124,6 +129,7 @@ func (lp *loop) keepHalfSent(c *conn) {
 // linger enters the last state but one: the last bytes are on their way, and what the client still sends is thrown away,
 // for lingerFor and maxLinger at most.
 func (lp *loop) linger(c *conn) {
+	lp.owner.mustOwn()
 	c.state, c.seen = stateClosing, lp.now()
 	if c.ext != nil {
 		c.ext.in, c.ext.reader = nil, websocket.Reader{}
@@ -195,6 +201,7 @@ func (lp *loop) release(c *conn) {
 
 // uncount takes a connection out of what all loops count together.
 func (lp *loop) uncount(c *conn) {
+	lp.owner.mustOwn()
 	if c.address != nil {
 		lp.srv.addresses.put(c.address)
 		c.address = nil

@@ -114,6 +114,7 @@ func (lp *loop) retire() {
 
 // loseMail throws away what the engine has not come to, and tells those who wait for it.
 func (lp *loop) loseMail() {
+	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	mb.mu.Lock()
 	calls := append(lp.calls, mb.calls...)

@@ -26,6 +26,7 @@ func (lp *loop) event(c *conn, what, reason string) {
 
 // nextSecond lets events be logged again, and says how many were not. Runs on the loop, once a second.
 func (lp *loop) nextSecond() {
+	lp.owner.mustOwn()
 	if lp.events.left > 0 {
 		lp.cfg.Log.Debug("connection events left out", "loop", lp.id, "events", lp.events.left)
 	}

@@ -35,6 +35,7 @@ func (lp *loop) recoverWork(err *error) {
 // closeAtHand closes the socket of the connection that a handler failed for. OnClose takes it out of everything. If that
 // fails, too, the engine is broken.
 func (lp *loop) closeAtHand() {
+	lp.owner.mustOwn()
 	if c := lp.atHand; c != nil && c.state != stateFree {
 		_ = lp.el.Close(c.gc) // fails if the engine is broken
 	}
@@ -57,6 +58,7 @@ func (lp *loop) recoverTurn() {
 // dropTurn gives the turn up, and has a gap told on each of its channels. If the turn before was dropped too, only
 // publications are told of: or a gap that cannot be sent would be followed by a gap, for ever.
 func (lp *loop) dropTurn() {
+	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	lost := uint64(0)
 	mb.mu.Lock()

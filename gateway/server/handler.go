@@ -126,6 +126,7 @@ func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
 // failed ends the connection that a callback for c has failed for; the engine and the others go on. That is c itself, or
 // another one that was ended behind what c sent.
 func (lp *loop) failed(c *conn, p any) {
+	lp.owner.mustOwn()
 	if lp.atHand == nil {
 		lp.sayPanic(p, c)
 		lp.goodbye(c, protocol.ErrInternal)

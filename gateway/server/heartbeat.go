@@ -36,6 +36,7 @@ func (lp *loop) ping(c *conn, now uint32, look func(uint32) bool) bool {
 
 // alive notes that a connection is known to be alive at a second.
 func (lp *loop) alive(c *conn, second uint32) {
+	lp.owner.mustOwn()
 	lp.refill(c, second)
 	c.seen = second
 	c.flags &^= flagPinged
@@ -75,6 +76,7 @@ func (lp *loop) heartbeat(c *conn, now uint32, look func(uint32) bool) {
 
 // startHeartbeat has the first heartbeat come within an interval of `connected`, and not before it.
 func (lp *loop) startHeartbeat(c *conn) {
+	lp.owner.mustOwn()
 	if lp.cfg.Heartbeat > 0 {
 		every := heartbeatEvery(lp.cfg.Heartbeat)
 		c.heartbeat = uint8((c.seen + uint32(c.key%uint64(every))) / every)

@@ -119,6 +119,7 @@ func (a *ages) add(c *conn) {
 
 // account adds to the cost of this loop's backlogs.
 func (lp *loop) account(cost int) {
+	lp.owner.mustOwn()
 	lp.n.backlogBytes.Add(int64(cost))
 	if cost > 0 {
 		lp.grown = true
@@ -127,6 +128,7 @@ func (lp *loop) account(cost int) {
 
 // rank moves a connection to its place in the queue by age. It must be called whenever the frames of its backlog change.
 func (lp *loop) rank(c *conn) {
+	lp.owner.mustOwn()
 	b := &c.ext.backlog
 	age, _ := b.oldest(lp.cfg.SlowConsumer)
 	if entry := &lp.ages[b.place]; entry.age != age {
@@ -138,6 +140,7 @@ func (lp *loop) rank(c *conn) {
 
 // unrank takes a connection out of the queue.
 func (lp *loop) unrank(c *conn) {
+	lp.owner.mustOwn()
 	heap.Remove(&lp.ages, int(c.ext.backlog.place))
 	lp.publishOldest()
 }
@@ -165,6 +168,7 @@ const (
 // first. If another loop holds older frames, that one is asked to do it. relieve reports false if its time was over before
 // it was done. No walk over subscribers may be half-way through a slice of the index.
 func (lp *loop) relieve() (done bool) {
+	lp.owner.mustOwn()
 	if !lp.grown {
 		return true
 	}
@@ -188,6 +192,7 @@ func (lp *loop) relieve() (done bool) {
 
 // giveWay has the connection that holds the oldest frame drop it, as the policy says, or ends the connection.
 func (lp *loop) giveWay(c *conn, deadline int64) {
+	lp.owner.mustOwn()
 	lp.atHand = c
 	b := &c.ext.backlog
 	switch c.state {

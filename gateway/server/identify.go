@@ -85,6 +85,7 @@ func (lp *loop) may(c *conn, channel string) bool {
 
 // auth takes a new token on an open connection. The old one stays in force if it is not good.
 func (lp *loop) auth(c *conn, cmd *protocol.Command) {
+	lp.owner.mustOwn()
 	if lp.cfg.Verifier == nil {
 		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
 		return

@@ -176,6 +176,7 @@ func (h *holderHeap) Pop() any {
 // countUnfinished counts what a connection has unfinished now, and acts if all connections hold too much. another: a
 // message has ended since it was counted last, and what is unfinished now is a new one.
 func (lp *loop) countUnfinished(c *conn, another bool) {
+	lp.owner.mustOwn()
 	e := c.ext
 	if e == nil {
 		return
@@ -221,6 +222,7 @@ func (lp *loop) shedInbound() {
 
 // closeUnfinished closes the connection of u, unless u was finished meanwhile.
 func (lp *loop) closeUnfinished(u *unfinished) {
+	lp.owner.mustOwn()
 	if c := lp.connOf(u.who); c != nil && c.ext != nil && c.ext.held == u {
 		lp.end(c, protocol.InboundFullAfter((inboundRetryLeast + rand.N(inboundRetryMost-inboundRetryLeast)).Milliseconds()))
 	}

@@ -99,6 +99,7 @@ func (lp *loop) work() (err error) {
 // next turn, unless one is under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether
 // there is anything to do; if not, the next post wakes the loop.
 func (lp *loop) takeMail() bool {
+	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	mb.mu.Lock()
 	take := !lp.sending && !mb.batch.Empty()
@@ -126,6 +127,7 @@ func (lp *loop) takeMail() bool {
 
 // flushWritable sends what sockets take of their backlogs. It reports false when the deadline came first.
 func (lp *loop) flushWritable(deadline int64) bool {
+	lp.owner.mustOwn()
 	if !lp.settle(deadline) {
 		return false
 	}
@@ -147,6 +149,7 @@ func (lp *loop) flushWritable(deadline int64) bool {
 
 // expireTimers handles the connections whose second has come. It reports false when the deadline came first.
 func (lp *loop) expireTimers(deadline int64) bool {
+	lp.owner.mustOwn()
 	if !lp.settle(deadline) {
 		return false
 	}
@@ -166,6 +169,7 @@ func (lp *loop) expireTimers(deadline int64) bool {
 
 // again has work called again, behind the sockets that have become ready.
 func (lp *loop) again() {
+	lp.owner.mustOwn()
 	if !lp.wake.now() { // it is not enrolled yet, or the kernel has no memory for it: before the sockets, then
 		_ = lp.el.Execute(lp.ctx, lp)
 	}

@@ -17,6 +17,7 @@ const malformedPart = 20
 // refill gives back what the seconds since the connection was last heard from are worth. c.seen is still that second:
 // it and c.spent are the whole token bucket.
 func (lp *loop) refill(c *conn, now uint32) {
+	lp.owner.mustOwn()
 	if c.spent > 0 && now != c.seen {
 		back := min(uint64(now-c.seen)*uint64(lp.cfg.MessageRate), uint64(c.spent))
 		c.spent -= uint16(back)
@@ -26,6 +27,7 @@ func (lp *loop) refill(c *conn, now uint32) {
 // charge takes n out of a connection's bucket. It reports false when it is empty: what was asked for is not done.
 // Whoever goes on all the same and takes as much again is closed (4102).
 func (lp *loop) charge(c *conn, n int) bool {
+	lp.owner.mustOwn()
 	if lp.cfg.MessageRate == 0 {
 		return true
 	}

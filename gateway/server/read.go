@@ -13,6 +13,7 @@ import (
 
 // read takes what a connection sent. data is gnet's: it is changed in place and not kept.
 func (lp *loop) read(c *conn, data []byte) {
+	lp.owner.mustOwn()
 	switch c.state {
 	case stateOpening:
 		lp.readHead(c, data)
@@ -31,6 +32,7 @@ func (lp *loop) read(c *conn, data []byte) {
 
 // readHead waits for a whole request head and answers it. The first frames may come right behind it.
 func (lp *loop) readHead(c *conn, data []byte) {
+	lp.owner.mustOwn()
 	c.flags |= flagAsked
 	if c.ext != nil && c.ext.refusal != nil {
 		lp.refuse(c, c.ext.refusal)
@@ -99,6 +101,7 @@ func (lp *loop) readHead(c *conn, data []byte) {
 
 // keepHead keeps the first bytes of a request head that is not whole; those that follow are kept as they come.
 func (lp *loop) keepHead(c *conn, data []byte) {
+	lp.owner.mustOwn()
 	if e := c.extension(); e.in == nil {
 		e.in = append([]byte(nil), data...)
 	}
@@ -114,6 +117,7 @@ func refusalOfLong(head []byte) *http1.Refusal {
 
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
 func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
+	lp.owner.mustOwn()
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.connections.Add(1) // leave takes it back, whatever fails from here on
@@ -137,6 +141,7 @@ func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
 
 // readFrames takes an open connection's bytes.
 func (lp *loop) readFrames(c *conn, data []byte) {
+	lp.owner.mustOwn()
 	if len(data) > 0 {
 		now := lp.now()
 		lp.refill(c, now)
@@ -168,6 +173,7 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 
 // keepReader keeps the reader if a message is unfinished, and the second at which that began.
 func (lp *loop) keepReader(c *conn, reader websocket.Reader, wasMid bool) {
+	lp.owner.mustOwn()
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
 			c.ext.reader = websocket.Reader{}

@@ -7,6 +7,7 @@ import (
 
 // expire looks at a connection whose second has come: something is overdue, or it is put back.
 func (lp *loop) expire(c *conn) {
+	lp.owner.mustOwn()
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
