@@ -56,7 +56,7 @@ func (lp *loop) checkInvariants() error {
 		if c.ext == nil {
 			continue
 		}
-		if unfinished := c.ext.in != nil || c.ext.reader.Mid(); unfinished != (c.ext.held != nil) {
+		if unfinished := c.ext.head != nil || c.ext.reader.Mid(); unfinished != (c.ext.held != nil) {
 			return fmt.Errorf("record %d has something unfinished: %t, and is counted so: %t", slot, unfinished, !unfinished)
 		}
 		if !has {

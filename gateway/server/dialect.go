@@ -82,12 +82,12 @@ func (lp *loop) answer(c *conn, m *protocol.Message) {
 	if c.state != stateOpen {
 		return
 	}
-	lp.said = *m // in memory of the loop: what an interface is given is else allocated
-	lp.said.Timestamp = time.Now().UnixMilli()
+	lp.answering = *m // in memory of the loop: what an interface is given is else allocated
+	lp.answering.Timestamp = time.Now().UnixMilli()
 	if c == lp.current {
-		lp.out = c.dialect().AppendMessage(lp.out, &lp.said)
+		lp.out = c.dialect().AppendMessage(lp.out, &lp.answering)
 		return
 	}
-	lp.scratch = c.dialect().AppendMessage(lp.scratch[:0], &lp.said)
+	lp.scratch = c.dialect().AppendMessage(lp.scratch[:0], &lp.answering)
 	lp.write(c, lp.scratch)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// engine is one life of a loop's gnet engine: its connections, and all that is about them. When gnet ends an engine, its
-// connections are gone, and the loop gets a new one.
+// engine is one life of a loop's gnet engine: its connections, and all state about them. When gnet ends an engine, its
+// connections are gone, and the loop starts with an empty engine.
 //
 // Owned by the loop.
 type engine struct {
@@ -30,19 +30,19 @@ type engine struct {
 	writable []uint32 // taken from the mailbox, not yet flushed
 	wake     selfWake
 
-	atHand  *conn // the connection that work is busy with: a panic ends it
+	atHand  *conn // the connection that is being flushed, timed out or ended: if that panics, the panic ends it
 	current *conn // the connection that gnet is calling us for
 	broken  bool  // a connection could not be taken out of the engine: it must end
 
-	upgrader *http1.Upgrader
-	decoder  protocol.Decoder
-	limits   []limits         // by dialect
-	said     protocol.Message // the answer that is being encoded
-	out      []byte           // answers to the connection at hand, written together
-	scratch  []byte
-	pong     heartbeatFrame
-	events   eventLog
-	panics   panicLog
+	upgrader  *http1.Upgrader
+	decoder   protocol.Decoder
+	limits    []limits         // by dialect
+	answering protocol.Message // the answer that is being encoded
+	out       []byte           // answers to the connection at hand, written together
+	scratch   []byte
+	pong      heartbeatFrame
+	events    eventLog
+	panics    panicLog
 
 	broadcast
 	published func(latency int64) // loop.countPublication; tests replace it

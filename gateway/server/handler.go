@@ -57,7 +57,7 @@ func (lp *loop) giveSelfWake(fd int32) bool {
 
 // isUp says that the loop listens. That is a sign of life as well: it may not have come to its first work yet.
 func (lp *loop) isUp() {
-	lp.n.beat.Store(int64(nowSeconds()))
+	lp.n.lastWork.Store(int64(nowSeconds()))
 	lp.upOnce.Do(func() { close(lp.up) })
 }
 

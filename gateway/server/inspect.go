@@ -111,7 +111,7 @@ func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
 	switch {
 	case c.state == stateFree, c.state == stateDead:
 		return false
-	case q.User != "" && (c.who == nil || c.who.User != q.User):
+	case q.User != "" && (c.identity == nil || c.identity.User != q.User):
 		return false
 	case q.Backlogged && !lp.backlogs.has(c.slot):
 		return false
@@ -123,10 +123,10 @@ func (lp *loop) describe(c *conn) ConnectionInfo {
 	now := lp.now()
 	info := ConnectionInfo{
 		Client: lp.srv.ids.of(c.key), Loop: lp.id, State: c.state.String(), ChannelCount: int(c.count),
-		Age: now - c.since, Idle: now - c.seen,
+		Age: now - c.accepted, Idle: now - c.lastSeen,
 	}
-	if c.who != nil {
-		info.User = c.who.User
+	if c.identity != nil {
+		info.User = c.identity.User
 	}
 	if e := c.ext; e != nil && !e.backlog.empty() {
 		info.Backlog, info.Stuck = e.backlog.bytes, now-e.backlog.moved

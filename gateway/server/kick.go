@@ -21,7 +21,7 @@ const kickWindow = time.Second
 
 // Kick ends connections and returns how many. The error is ctx's. Must not run on the loop: it waits for all loops.
 func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
-	match := func(c *conn) bool { return c.who != nil && c.who.User == k.User }
+	match := func(c *conn) bool { return c.identity != nil && c.identity.User == k.User }
 	if k.Client != "" {
 		key, ok := s.ids.key(k.Client)
 		if !ok {

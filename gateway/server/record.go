@@ -42,21 +42,21 @@ type connRecord struct {
 	State     connState       `cbor:"2,keyasint"`
 	Flags     connFlags       `cbor:"3,keyasint,omitempty"`
 	Dialect   uint8           `cbor:"4,keyasint,omitempty"`
-	Seen      uint32          `cbor:"5,keyasint"`
-	Since     uint32          `cbor:"6,keyasint"`
-	Spent     uint16          `cbor:"7,keyasint,omitempty"`
+	LastSeen  uint32          `cbor:"5,keyasint"`
+	Accepted  uint32          `cbor:"6,keyasint"`
+	BurstUsed uint16          `cbor:"7,keyasint,omitempty"`
 	Heartbeat uint8           `cbor:"8,keyasint,omitempty"`
-	Who       *identity.State `cbor:"9,keyasint,omitempty"`
+	Identity  *identity.State `cbor:"9,keyasint,omitempty"`
 	Address   []byte          `cbor:"10,keyasint,omitempty"` // that it counts for, as netip.Addr.MarshalBinary has it
 	Channels  []string        `cbor:"11,keyasint,omitempty"` // the first that it subscribed to first
 
-	Head      []byte                 `cbor:"12,keyasint,omitempty"` // opening: what has come of the request head
-	Via       []byte                 `cbor:"13,keyasint,omitempty"` // opening: the proxy that the PROXY protocol header names
-	Refusal   *http1.Refusal         `cbor:"14,keyasint,omitempty"` // opening: what the request will be answered
-	Reader    *websocket.ReaderState `cbor:"15,keyasint,omitempty"`
-	MidSince  uint32                 `cbor:"16,keyasint,omitempty"`
-	Backlog   *backlogRecord         `cbor:"17,keyasint,omitempty"`
-	Discarded int                    `cbor:"18,keyasint,omitempty"`
+	Head            []byte                 `cbor:"12,keyasint,omitempty"` // opening: what has come of the request head
+	Via             []byte                 `cbor:"13,keyasint,omitempty"` // opening: the proxy that the PROXY protocol header names
+	Refusal         *http1.Refusal         `cbor:"14,keyasint,omitempty"` // opening: what the request will be answered
+	Reader          *websocket.ReaderState `cbor:"15,keyasint,omitempty"`
+	UnfinishedSince uint32                 `cbor:"16,keyasint,omitempty"`
+	Backlog         *backlogRecord         `cbor:"17,keyasint,omitempty"`
+	Discarded       int                    `cbor:"18,keyasint,omitempty"`
 }
 
 // backlogRecord is what a socket has not taken yet.
@@ -110,7 +110,7 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 	}
 	r := connRecord{
 		Key: c.key, State: c.state, Flags: c.flags & recordedFlags, Dialect: c.dialectNumber,
-		Seen: c.seen, Since: c.since, Spent: c.spent, Heartbeat: c.heartbeat, Who: c.who.State(),
+		LastSeen: c.lastSeen, Accepted: c.accepted, BurstUsed: c.burstUsed, Heartbeat: c.heartbeat, Identity: c.identity.State(),
 		Channels: slices.Collect(lp.index.Each(c.subs)),
 	}
 	slices.Reverse(r.Channels) // Each gives the latest first
@@ -118,8 +118,8 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 		r.Address = addrBytes(c.address.addr)
 	}
 	if e := c.ext; e != nil {
-		r.Head, r.Via, r.Refusal = slices.Clone(e.in), addrBytes(e.via), e.refusal
-		r.Reader, r.MidSince, r.Discarded = e.reader.State(), e.midSince, e.discarded
+		r.Head, r.Via, r.Refusal = slices.Clone(e.head), addrBytes(e.via), e.refusal
+		r.Reader, r.UnfinishedSince, r.Discarded = e.reader.State(), e.unfinishedSince, e.discarded
 		if !e.backlog.empty() {
 			r.Backlog = rs.backlog(&e.backlog)
 		}
@@ -152,7 +152,7 @@ func (rs *connRecords) backlog(b *backlog) *backlogRecord {
 // the times that were written down. The error tells why the record is refused; then the socket is the caller's.
 func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, error) {
 	lp.owner.mustOwn()
-	who, err := r.Who.Identity()
+	who, err := r.Identity.Identity()
 	reader, ok := websocket.ReaderOf(r.Reader)
 	address, viaErr := addrOf(r.Address)
 	via, addrErr := addrOf(r.Via)
@@ -168,10 +168,10 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 	}
 	c := lp.conns.take()
 	c.gc, c.fd, c.key = gc, int32(gc.Fd()), r.Key
-	c.state, c.flags, c.dialectNumber, c.who = r.State, r.Flags&recordedFlags, r.Dialect, who
+	c.state, c.flags, c.dialectNumber, c.identity = r.State, r.Flags&recordedFlags, r.Dialect, who
 	now := lp.now()
-	c.seen, c.since = min(r.Seen, now), min(r.Since, now) // the clock of the process that wrote it may have been ahead
-	c.spent, c.heartbeat = r.Spent, r.Heartbeat
+	c.lastSeen, c.accepted = min(r.LastSeen, now), min(r.Accepted, now) // the clock of the process that wrote it may have been ahead
+	c.burstUsed, c.heartbeat = r.BurstUsed, r.Heartbeat
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.srv.sockets.Add(1)
@@ -183,7 +183,7 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 	}
 	if r.Head != nil || via.IsValid() || r.Refusal != nil || reader.Mid() || r.Backlog != nil || r.State == stateClosing {
 		c.ext = &connExt{
-			in: r.Head, via: via, refusal: knownRefusal(r.Refusal), reader: reader, midSince: min(r.MidSince, now), discarded: r.Discarded,
+			head: r.Head, via: via, refusal: knownRefusal(r.Refusal), reader: reader, unfinishedSince: min(r.UnfinishedSince, now), discarded: r.Discarded,
 		}
 	}
 	if c.state == stateOpen {
