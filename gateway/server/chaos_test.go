@@ -104,7 +104,6 @@ func (lp *loop) checkInvariants() error {
 
 // chaosLog panics now and then: a handler that fails can fail anywhere.
 type chaosLog struct {
-	logged
 	mu  sync.Mutex
 	rnd *rand.Rand // Guarded by mu.
 }

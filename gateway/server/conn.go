@@ -53,12 +53,12 @@ type conn struct {
 type connFlags uint8
 
 const (
-	flagPinged connFlags = 1 << iota // a ping was sent after lastSeen
-	flagWatched // the watcher knows its socket
-	flagEnding  // on the list of those to be ended
-	flagProxied // opening: a PROXY protocol header must come first
-	flagRefused // opening, closing: it counts in Server.refused
-	flagAsked   // opening: it has sent something, or had its time to
+	flagPinged  connFlags = 1 << iota // a ping was sent after lastSeen
+	flagWatched                       // the watcher knows its socket
+	flagEnding                        // on the list of those to be ended
+	flagProxied                       // opening: a PROXY protocol header must come first
+	flagRefused                       // opening, closing: it counts in Server.refused
+	flagAsked                         // opening: it has sent something, or had its time to
 )
 
 // connRef names a connection. Its record may be another's by the time that it is looked up.

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/carillon-ws/carillon/fanout"
@@ -117,7 +119,7 @@ func (lp *loop) loseMail() {
 	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	mb.mu.Lock()
-	calls := append(lp.calls, mb.calls...)
+	calls := slices.Concat(lp.calls, mb.calls)
 	lp.calls, mb.calls, mb.writable = nil, nil, nil
 	mb.batch.Reset()
 	mb.mu.Unlock()
