@@ -15,7 +15,8 @@
 // [websocket.Reader], what a slow socket does not take lies in its backlog as references to shared frames.
 //
 // Two exact sentences mark what is not so: "Safe to call from any goroutine.", and "Must not run on the loop:",
-// with the reason. What changes the state of a loop begins with lp.owner.mustOwn(), which builds with the tag loopcheck carry out.
+// with the reason. Methods that change the state of a loop begin with lp.owner.mustOwn(), unless only such methods call
+// them. It is real in builds with the tag loopcheck.
 //
 // DESIGN.md in the folder above tells the model in full.
 package server

@@ -52,7 +52,6 @@ func (lp *loop) settle(deadline int64) bool {
 // settleSince ends the connections that the running callback of gnet has put on the list. The list had from entries
 // before: those are left to work, which has a deadline.
 func (lp *loop) settleSince(from int) {
-	lp.owner.mustOwn()
 	for len(lp.endings) > from { // ending one connection can put another on the list
 		lp.settleAt(from)
 	}

@@ -79,7 +79,6 @@ func (lp *loop) readHead(c *conn, data []byte) {
 
 // keepHead keeps the first bytes of a request head that is not whole; those that follow are kept as they come.
 func (lp *loop) keepHead(c *conn, data []byte) {
-	lp.owner.mustOwn()
 	if e := c.extension(); e.head == nil {
 		e.head = append([]byte(nil), data...)
 	}

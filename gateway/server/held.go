@@ -41,7 +41,6 @@ func (h *held) release() (freed int) {
 
 // account adds to the cost of this loop's backlogs.
 func (lp *loop) account(cost int) {
-	lp.owner.mustOwn()
 	lp.n.backlogBytes.Add(int64(cost))
 	if cost > 0 {
 		lp.grown = true

@@ -176,7 +176,6 @@ func (h *holderHeap) Pop() any {
 // countUnfinished counts what a connection has unfinished now, and acts if all connections hold too much. another: a
 // message has ended since it was counted last, and what is unfinished now is a new one.
 func (lp *loop) countUnfinished(c *conn, another bool) {
-	lp.owner.mustOwn()
 	e := c.ext
 	if e == nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// loopOwner proves that a loop's state is touched by its own goroutine only. The zero value belongs to nobody yet:
-// the first goroutine that asks becomes the owner, until disown.
+// loopOwner proves that a loop's state is touched by its own goroutine only. It belongs to nobody until
+// adopt, and after disown.
 type loopOwner struct{ id atomic.Uint64 }
 
 // adopt makes the calling goroutine the owner.

@@ -17,7 +17,6 @@ const malformedPart = 20
 // refill gives back what the seconds since the connection was last heard from are worth. c.lastSeen is still that second:
 // it and c.burstUsed are the whole token bucket.
 func (lp *loop) refill(c *conn, now uint32) {
-	lp.owner.mustOwn()
 	if c.burstUsed > 0 && now != c.lastSeen {
 		back := min(uint64(now-c.lastSeen)*uint64(lp.cfg.MessageRate), uint64(c.burstUsed))
 		c.burstUsed -= uint16(back)
@@ -27,7 +26,6 @@ func (lp *loop) refill(c *conn, now uint32) {
 // charge takes n out of a connection's bucket. It reports false when it is empty: what was asked for is not done.
 // Whoever goes on all the same and takes as much again is closed (4102).
 func (lp *loop) charge(c *conn, n int) bool {
-	lp.owner.mustOwn()
 	if lp.cfg.MessageRate == 0 {
 		return true
 	}

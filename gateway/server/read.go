@@ -28,7 +28,6 @@ func (lp *loop) read(c *conn, data []byte) {
 
 // readFrames takes an open connection's bytes.
 func (lp *loop) readFrames(c *conn, data []byte) {
-	lp.owner.mustOwn()
 	if len(data) > 0 {
 		now := lp.now()
 		lp.refill(c, now)
@@ -60,7 +59,6 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 
 // keepReader keeps the reader if a message is unfinished, and the second at which that began.
 func (lp *loop) keepReader(c *conn, reader websocket.Reader, wasMid bool) {
-	lp.owner.mustOwn()
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
 			c.ext.reader = websocket.Reader{}

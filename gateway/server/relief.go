@@ -97,7 +97,6 @@ func (lp *loop) rank(c *conn) {
 
 // unrank takes a connection out of the queue.
 func (lp *loop) unrank(c *conn) {
-	lp.owner.mustOwn()
 	heap.Remove(&lp.ages, int(c.ext.backlog.place))
 	lp.publishOldest()
 }
@@ -125,7 +124,6 @@ const (
 // another loop holds older frames, that loop is asked to do it. relieve reports false if its time was over before it was
 // done. No walk over subscribers may be half-way through a slice of the index.
 func (lp *loop) relieve() (done bool) {
-	lp.owner.mustOwn()
 	if !lp.grown {
 		return true
 	}
