@@ -1,0 +1,80 @@
+package fanouttest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// The IP addresses that test processes take for themselves: 127.64.0.0/10, one address for each possible process id.
+// The TypeScript tests take theirs from 127.192.0.0/10, and bench from 127.128.0.0/10.
+const (
+	firstIP = 127<<24 | 64<<16
+	ips     = 1 << 22
+)
+
+// firstPort is below the ports that the kernel chooses by itself, so that no listener on all addresses has it by chance.
+const firstPort = 20_000
+
+var (
+	ownIP     = sync.OnceValues(claimIP)
+	usedPorts atomic.Int32
+)
+
+// Addr returns an address on loopback, host:port, that only the caller uses until this process ends. A server can
+// start there, be killed and start again; while it is down, connections are refused.
+//
+// A port of 127.0.0.1 that was free a moment ago promises neither. Another test may choose the same port, and the
+// kernel gives the ports of 127.0.0.1 to outgoing connections. So each process has an IP address of its own: all of
+// 127.0.0.0/8 is loopback, and connections without a given source come from 127.0.0.1.
+func Addr(tb testing.TB) string {
+	tb.Helper()
+	ip, err := ownIP()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		addr := net.JoinHostPort(ip.IP.String(), strconv.Itoa(firstPort+int(usedPorts.Add(1))))
+		l, err := net.Listen("tcp", addr)
+		switch {
+		case err == nil:
+			if err := l.Close(); err != nil {
+				tb.Fatal(err)
+			}
+			return addr
+		case !errors.Is(err, syscall.EADDRINUSE): // somebody who listens on all addresses has that port: take the next
+			tb.Fatalf("a port for the test: %v", err)
+		}
+	}
+}
+
+// claimedIP is an IP address that this process has for itself.
+type claimedIP struct {
+	IP   netip.Addr
+	lock net.Listener // stays open as long as the process lives
+}
+
+// claimIP finds an IP address that no other process has. The lock is a unix socket without a file: the kernel gives a
+// name to one process at a time, and frees it when that process ends, however it ends.
+func claimIP() (claimedIP, error) {
+	pid := os.Getpid()
+	for i := range 1000 { // processes of another PID namespace can have the same id
+		n := uint32(firstIP + (pid+i)%ips)
+		ip := netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+		lock, err := net.Listen("unix", "@carillon-test-"+ip.String())
+		if err == nil {
+			return claimedIP{ip, lock}, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return claimedIP{}, fmt.Errorf("an IP address for this process: %w", err)
+		}
+	}
+	return claimedIP{}, errors.New("an IP address for this process: all that were tried have an owner")
+}
