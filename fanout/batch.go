@@ -2,10 +2,11 @@ package fanout
 
 import "github.com/carillon-ws/carillon/protocol"
 
-// Item is one frame for the subscribers of a channel on one loop.
+// Item is one frame for the subscribers of a channel on one loop. Without a Frame it says that the channel is settled
+// (see [Interest]): the loop answers the clients that wait for it.
 type Item struct {
 	Channel string          // short form; empty: for every connection
-	Frame   *protocol.Frame // shared with the other loops
+	Frame   *protocol.Frame // shared with the other loops; nil: the channel is settled
 	TakenAt int64           // when it was taken from the source, as [Monotonic] tells; 0 when that does not matter
 }
 
@@ -15,8 +16,9 @@ const maxGapChannels = 1024
 // Batch is what one loop has to send, in order. It is bounded in bytes: what does not fit is dropped whole, counted,
 // and told to the subscribers as a gap. Guarded by the lock of the mailbox it lies in.
 type Batch struct {
-	Items []Item
-	bytes int
+	Items   []Item
+	Settled []string // channels that have been settled: to be dealt with before Items, whose first may be for them
+	bytes   int
 
 	dropped    map[string]uint64 // publications dropped, by channel
 	droppedAll bool              // more channels than are remembered
@@ -24,7 +26,14 @@ type Batch struct {
 
 // Add appends item, or drops it when the batch would hold more than limit bytes. A batch takes at least one item,
 // whatever its size.
+//
+// An item without a Frame goes to Settled. It is never dropped: there is at most one for each channel that the loop has
+// added to the interest.
 func (b *Batch) Add(item Item, limit int) (added bool) {
+	if item.Frame == nil {
+		b.Settled = append(b.Settled, item.Channel)
+		return true
+	}
 	if n := item.Frame.Len(); b.bytes > 0 && b.bytes+n > limit {
 		b.drop(item.Channel)
 		return false
@@ -49,7 +58,7 @@ func (b *Batch) drop(channel string) {
 func (b *Batch) Bytes() int { return b.bytes }
 
 // Empty reports whether there is nothing to send and nothing to tell.
-func (b *Batch) Empty() bool { return len(b.Items) == 0 && b.dropped == nil }
+func (b *Batch) Empty() bool { return len(b.Items) == 0 && len(b.Settled) == 0 && b.dropped == nil }
 
 // TellGaps appends a gap message for each channel that lost a publication, behind what was kept. now is in Unix
 // milliseconds.
@@ -74,7 +83,7 @@ const keepList = 4096
 
 // Reset empties the batch and keeps the memory of its list, unless a burst made that large.
 func (b *Batch) Reset() {
-	*b = Batch{Items: emptied(b.Items)}
+	*b = Batch{Items: emptied(b.Items), Settled: emptied(b.Settled)}
 }
 
 // emptied is the list without its elements, for the next ones. Nothing that they referred to is kept alive, not even by

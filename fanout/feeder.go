@@ -23,7 +23,7 @@ type Loop interface {
 const maxUnflushed = 64
 
 // Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
-// is a [Sink]: its methods run on the source's goroutine.
+// is a [Sink]: its methods run on the source's goroutine, or those of each fork on a goroutine of its own.
 type Feeder struct {
 	// Fixed at creation.
 	interest *Interest
@@ -33,8 +33,8 @@ type Feeder struct {
 	posted  uint64 // loops that were posted to since the last Flush, a bit each
 	pending int    // publications posted since then
 
-	// Atomic.
-	stats feederCounters
+	// Atomic. Shared by all forks.
+	stats *feederCounters
 }
 
 type feederCounters struct {
@@ -43,6 +43,7 @@ type feederCounters struct {
 	foreign      atomic.Uint64
 	replaced     atomic.Uint64
 	gaps         atomic.Uint64
+	channelGaps  atomic.Uint64
 }
 
 // FeederStats counts what came through a Feeder since it was made.
@@ -52,11 +53,17 @@ type FeederStats struct {
 	Foreign      uint64 // of them, those whose Redis channel lacks the prefix
 	Replaced     uint64 // bytes that were not UTF-8 and went out as U+FFFD
 	Gaps         uint64 // times that everybody was told of a lost link
+	ChannelGaps  uint64 // channels whose subscribers alone were told
 }
 
 // NewFeeder returns a Feeder for the loops; bit i of the interest is loops[i].
 func NewFeeder(interest *Interest, loops []Loop) *Feeder {
-	return &Feeder{interest: interest, loops: loops}
+	return &Feeder{interest: interest, loops: loops, stats: new(feederCounters)}
+}
+
+// Fork implements [Sink]. The forks count together.
+func (f *Feeder) Fork() Sink {
+	return &Feeder{interest: f.interest, loops: f.loops, stats: f.stats}
 }
 
 // Publish implements [Sink].
@@ -76,7 +83,11 @@ func (f *Feeder) Publish(redisChannel, payload string) {
 	if replaced > 0 {
 		f.stats.replaced.Add(uint64(replaced))
 	}
-	item := Item{Channel: channel, Frame: frame, TakenAt: Monotonic()}
+	f.post(loops, Item{Channel: channel, Frame: frame, TakenAt: Monotonic()})
+}
+
+// post gives item to the loops, a bit each. They wake at the next Flush.
+func (f *Feeder) post(loops uint64, item Item) {
 	f.posted |= loops
 	for ; loops != 0; loops &= loops - 1 {
 		f.loops[bits.TrailingZeros64(loops)].Post(item)
@@ -95,9 +106,14 @@ func (f *Feeder) Flush() {
 	f.posted, f.pending = 0, 0
 }
 
-// Lost implements [Sink]: everybody is told, by one shared frame, that something may have been missed. That is nobody
-// if no channel has a subscriber: whoever subscribes from now on hears what is published from now on.
-func (f *Feeder) Lost() {
+// Lost implements [Sink]. If no channel is named, everybody is told, by one shared frame, that something may have been
+// missed. That is nobody if no channel has a subscriber: whoever subscribes from now on hears what is published from now
+// on.
+func (f *Feeder) Lost(redisChannels ...string) {
+	if len(redisChannels) > 0 {
+		f.lostSome(redisChannels)
+		return
+	}
 	if f.interest.Channels() == 0 {
 		return
 	}
@@ -111,6 +127,37 @@ func (f *Feeder) Lost() {
 	}
 }
 
+// lostSome tells the subscribers of these channels, and nobody else.
+func (f *Feeder) lostSome(redisChannels []string) {
+	now := time.Now().UnixMilli()
+	for _, redisChannel := range redisChannels {
+		channel, ok := strings.CutPrefix(redisChannel, protocol.RedisPrefix)
+		if !ok {
+			continue
+		}
+		loops := f.interest.Loops(channel)
+		if loops == 0 {
+			continue
+		}
+		f.stats.channelGaps.Add(1)
+		f.post(loops, Item{Channel: channel, Frame: protocol.NewFrame(&protocol.Message{
+			Type: protocol.MessageGap, Channel: channel, Reason: protocol.GapRedis, Timestamp: now,
+		})})
+	}
+	f.Flush()
+}
+
+// Settled implements [Sink].
+func (f *Feeder) Settled(redisChannel string) {
+	channel, ok := strings.CutPrefix(redisChannel, protocol.RedisPrefix)
+	if !ok {
+		return
+	}
+	if loops := f.interest.settle(channel); loops != 0 {
+		f.post(loops, Item{Channel: channel})
+	}
+}
+
 // Stats returns the counters. Safe to call from any goroutine.
 func (f *Feeder) Stats() FeederStats {
 	return FeederStats{
@@ -119,6 +166,7 @@ func (f *Feeder) Stats() FeederStats {
 		Foreign:      f.stats.foreign.Load(),
 		Replaced:     f.stats.replaced.Load(),
 		Gaps:         f.stats.gaps.Load(),
+		ChannelGaps:  f.stats.channelGaps.Load(),
 	}
 }
 

@@ -33,11 +33,12 @@ func CheckRedis(ctx context.Context, rawURL string) []Result {
 	if rawURL == "" {
 		return []Result{reach.skipped("not asked: -redis URL")}
 	}
-	opt, name, err := redis.ParseURL(rawURL)
+	place, err := redis.ParseURL(rawURL)
 	if err != nil {
 		reach.Value = err.Error()
 		return []Result{reach.worse(Fail, "gateway doctor -redis redis://HOST:6379")}
 	}
+	opt, name := place.Options, place.Name
 	opt.DialTimeout, opt.ReadTimeout, opt.MaxRetries = redisPatient, redisPatient, -1
 	opt.Protocol = 2
 	opt.DisableIdentity = true

@@ -2,9 +2,10 @@ package redistest
 
 import (
 	"net"
-	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // Mode is what a [Proxy] does with connections.
@@ -44,8 +45,7 @@ type pair struct {
 // NewProxy starts a proxy for target, host:port, in mode Pass. It ends with the test.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
-	p := &Proxy{tb: tb, target: target, pairs: make(map[*pair]struct{})}
-	p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(tb)))
+	p := &Proxy{tb: tb, target: target, addr: fanouttest.Addr(tb), pairs: make(map[*pair]struct{})}
 	p.mu.Lock()
 	p.listenLocked()
 	p.mu.Unlock()

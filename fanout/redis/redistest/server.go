@@ -1,4 +1,5 @@
-// Package redistest gives tests a real redis-server and a proxy in front of it that can fail in the ways networks do.
+// Package redistest gives tests real redis-servers (one, with Sentinels, or a Cluster) and a proxy in front of one that
+// can fail in the ways networks do.
 //
 // Everything listens on loopback, keeps nothing on disk and ends with the test. Only processes that were started here
 // are signalled, by their pid.
@@ -8,29 +9,30 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 // startTimeout is how long a redis-server may take to listen: it takes 10 ms, and here machines are shared.
 const startTimeout = 20 * time.Second
 
-// Server is one redis-server process on a loopback port of its own. Its methods belong to the test's goroutine.
+// Server is one redis-server process on a loopback address of its own. Its methods belong to the test's goroutine.
 type Server struct {
 	tb   testing.TB
 	dir  string
-	port int
+	addr string
 	args []string
+	conf string // file that a Sentinel is started with; it writes there what it learns
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
@@ -40,33 +42,26 @@ type Server struct {
 // in "--requirepass", "secret". A machine without redis-server fails the test: a test that is skipped proves nothing.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	s := Reserve(tb, args...)
+	s.Restart()
+	return s
+}
+
+// Reserve takes an address and starts nothing yet: a Redis that is absent until Restart.
+func Reserve(tb testing.TB, args ...string) *Server {
+	tb.Helper()
 	dir, err := os.MkdirTemp("", "redistest") //nolint:usetesting // the path of a unix socket has at most 107 bytes, and test names are long
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Server{tb: tb, dir: dir, args: args}
+	s := &Server{tb: tb, dir: dir, addr: fanouttest.Addr(tb), args: args}
 	tb.Cleanup(s.Kill)
-	for range 5 { // another process may take the port between our look and Redis's bind
-		s.port = freePort(tb)
-		if err = s.run(); err == nil {
-			return s
-		}
-	}
-	tb.Fatal(err)
-	return nil
-}
-
-// Reserve picks a port and starts nothing yet: a Redis that is absent until Restart.
-func Reserve(tb testing.TB, args ...string) *Server {
-	tb.Helper()
-	s := Start(tb, args...)
-	s.Kill()
 	return s
 }
 
 // Addr is the server's address, host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return s.addr }
 
 // URL is the server's address as a redis:// URL, without user and password.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
@@ -84,7 +79,7 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Restart starts the server again after Kill, empty, on the same port.
+// Restart starts the server after Reserve, or again after Kill: empty, on the same address.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	if err := s.run(); err != nil {
@@ -117,10 +112,18 @@ func (s *Server) run() error {
 	if err != nil {
 		s.tb.Fatal("redis-server is not installed: `make test` installs it")
 	}
-	s.cmd = exec.Command(path, slices.Concat([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--unixsocket", s.Socket(),
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	args := slices.Concat([]string{
+		"--bind", host, "--port", port, "--unixsocket", s.Socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, s.args)...)
+	}, s.args)
+	if s.conf != "" {
+		args = []string{s.conf, "--sentinel"}
+	}
+	s.cmd = exec.Command(path, args...)
 	// No redis-server outlives a test binary that is killed. The signal is tied to the thread that forks, so that the
 	// goroutine below keeps its thread.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -140,7 +143,7 @@ func (s *Server) run() error {
 		}
 		var said strings.Builder
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), "Ready to accept connections") {
+			if strings.Contains(lines.Text(), "Ready to accept connections") || strings.Contains(lines.Text(), "Sentinel ID is") {
 				ready <- nil
 				said.Reset()
 			}
@@ -169,20 +172,23 @@ func (s *Server) run() error {
 	}
 }
 
-// freePort finds a free port below the range from which the kernel gives ports to outgoing connections: a listener
-// that is closed and opened again must find its port unused.
-func freePort(tb testing.TB) int {
-	tb.Helper()
-	var err error
-	for range 50 {
-		port := 20_000 + rand.IntN(12_000)
-		var l net.Listener
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
+// Do sends one command with redis-cli and returns the answer, errors of Redis too.
+func (s *Server) Do(args ...string) string {
+	s.tb.Helper()
+	out, err := s.try(args...)
+	if err != nil {
+		s.tb.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	tb.Fatalf("no free port: %v", err)
-	return 0
+	return out
+}
+
+func (s *Server) try(args ...string) (string, error) {
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "redis-cli", slices.Concat([]string{"-h", host, "-p", port}, args)...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }

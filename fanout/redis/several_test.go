@@ -1,0 +1,175 @@
+package redis
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
+	"github.com/carillon-ws/carillon/fanout/redis/redistest"
+)
+
+// linkTo waits for the one link to be up on a server.
+func (w *world) linkTo(server *redistest.Server) {
+	w.tb.Helper()
+	fanouttest.Eventually(w.tb, 4*patience, "the link is up on the other server", func() bool {
+		links := w.Links()
+		return len(links) == 1 && links[0].Up && links[0].Node == server.Addr()
+	})
+}
+
+// The master fails, or is replaced by command: the link and the publications follow.
+func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		mode Mode
+		fail func(s *redistest.Watched)
+	}{
+		{"killed", Pattern, func(s *redistest.Watched) { s.Master.Kill() }},
+		{"by command", Dynamic, func(s *redistest.Watched) { s.Sentinels[1].Do("SENTINEL", "FAILOVER", redistest.MasterName) }},
+		{"stopped, and back later", Dynamic, func(s *redistest.Watched) { s.Master.Stop() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			servers := redistest.StartSentinel(t)
+			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)
+			channels := channelNames("user:", 200)
+			w.populate(channels)
+			w.linkTo(servers.Master)
+			w.subscribed()
+			stop := w.publishing(channels, 2*time.Millisecond)
+			defer stop()
+			w.hearsAll(channels)
+			tt.fail(servers)
+			servers.WaitMaster(servers.Replica)
+			began := time.Now()
+			w.linkTo(servers.Replica)
+			wantWithin(t, "link on the new master after the Sentinels know it", began, 2*time.Second)
+			if tt.name == "stopped, and back later" {
+				servers.Master.Continue()
+			}
+			w.hearsAll(channels)
+			stop()
+			w.hearsAll(channels)
+			missing, gaps := w.verdict()
+			t.Logf("%d missing, %d channels told", missing, len(gaps))
+			if len(gaps) != len(channels) {
+				t.Errorf("%d of %d channels were told of the failover", len(gaps), len(channels))
+			}
+		})
+	}
+}
+
+// An old master that nobody stops, and that still answers, is left: here the Sentinels are told of another one, as after a
+// partition that the old master has not noticed.
+func TestOldMasterIsLeft(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartSentinel(t)
+	other := redistest.Start(t)
+	w := newWorld(t, Config{URL: servers.URL()}, 1)
+	channels := channelNames("user:", 20)
+	w.populate(channels)
+	w.linkTo(servers.Master)
+	w.subscribed()
+	w.hearsAll(channels)
+	host, port := splitAddr(other.Addr())
+	for _, s := range servers.Sentinels {
+		s.Do("SENTINEL", "REMOVE", redistest.MasterName)
+		s.Do("SENTINEL", "MONITOR", redistest.MasterName, host, port, "2")
+	}
+	w.linkTo(other)
+	w.hearsAll(channels) // what is published goes there too
+	if role := servers.Master.Do("PUBSUB", "NUMPAT"); role != "0" {
+		t.Errorf("the old master still has %s patterns", role)
+	}
+	w.verdict()
+}
+
+// One server of a Cluster fails, or slots move: only the channels concerned are told.
+func TestClusterFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		mode      Mode
+		fail      func(w *world, c *redistest.Sharing)
+		concerned func(slot int) bool // nil: all
+	}{
+		{"master killed", Sharded, func(w *world, c *redistest.Sharing) {
+			c.Masters[1].Kill()
+			c.WaitOwner(c.Replicas[1])
+		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }},
+		{"failover by command", Sharded, func(w *world, c *redistest.Sharing) {
+			c.Replicas[2].Do("CLUSTER", "FAILOVER")
+			c.WaitOwner(c.Replicas[2])
+		}, func(slot int) bool { return slot >= 10923 }},
+		{"slots move", Sharded, func(w *world, c *redistest.Sharing) {
+			for slot := range 100 {
+				c.MoveSlots(c.Masters[0], c.Masters[1], slot*3)
+			}
+		}, func(slot int) bool { return slot < 300 && slot%3 == 0 }},
+		{"one link is killed", Sharded, func(w *world, c *redistest.Sharing) {
+			c.Masters[0].Do("CLIENT", "KILL", "TYPE", "pubsub")
+			fanouttest.Eventually(w.tb, patience, "a link is lost and back", func() bool { return w.Stats().Reconnects == 1 })
+		}, func(slot int) bool { return slot < 5461 }},
+		{"master stopped", Sharded, func(w *world, c *redistest.Sharing) {
+			c.Masters[1].Stop()
+			c.WaitOwner(c.Replicas[1])
+			c.Masters[1].Continue()
+		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }},
+		{"node killed", Dynamic, killLinked, nil},
+		{"node killed", Pattern, killLinked, nil},
+	} {
+		t.Run(string(tt.mode)+"/"+tt.name, func(t *testing.T) {
+			t.Parallel()
+			servers := redistest.StartCluster(t)
+			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)
+			channels := channelNames("user:", 2000)
+			if tt.name == "slots move" {
+				for i := range 40 { // some in the slots that move, for certain
+					channels[i] = tagIn(i*3) + "x"
+				}
+			}
+			w.populate(channels)
+			w.up()
+			w.subscribed()
+			if tt.mode == Sharded {
+				if n := len(w.Links()); n != 3 {
+					t.Fatalf("%d links, want one for each master", n)
+				}
+			}
+			stop := w.publishing(channels, time.Millisecond)
+			defer stop()
+			w.hearsAll(channels)
+			_, before := w.verdict()
+			tt.fail(w, servers)
+			w.up()
+			w.subscribed()
+			w.hearsAll(channels)
+			stop()
+			w.hearsAll(channels)
+			w.up()
+			missing, gaps := w.verdict()
+			t.Logf("%d missing, %d channels told, %+v", missing, len(gaps)-len(before), w.Stats())
+			for _, channel := range channels {
+				told := gaps[channel] > before[channel]
+				want := tt.concerned == nil || tt.concerned(slotOf("notifications:"+channel))
+				if told != want {
+					t.Errorf("channel %s in slot %d was told: %v, want %v", channel, slotOf("notifications:"+channel), told, want)
+					break
+				}
+			}
+		})
+	}
+}
+
+// killLinked kills the node that the one link is on.
+func killLinked(w *world, c *redistest.Sharing) {
+	node := w.Links()[0].Node
+	at := slices.IndexFunc(c.Masters, func(s *redistest.Server) bool { return s.Addr() == node })
+	if at < 0 {
+		w.tb.Fatalf("the link is on %s, which is no master", node)
+	}
+	c.Masters[at].Kill()
+	w.notUp()
+}
