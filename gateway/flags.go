@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
@@ -13,6 +14,8 @@ import (
 type config struct {
 	addr, admin, redis, adminToken, logLevel, logFormat string
 	insecure, demo, compress, printConfig               bool
+	redisTLS                                            redis.TLSFiles
+	interest                                            redis.Mode
 	gcPercent, memoryLimit                              int
 	origins                                             []string
 	identity                                            identity.Config
@@ -52,7 +55,11 @@ func flagTable(cfg *config) []flagGroup {
 			{name: "loops", bind: number(&s.Loops, 0), unset: "one a CPU", trades: "event loops: more use more CPUs, and wake more of them for a small fan-out"},
 		}},
 		{"Redis", []flagRow{
-			{name: "redis", bind: text(&cfg.redis, ""), url: true, unset: "embedded", trades: "URL of the Redis to listen to (redis://, rediss://, unix://); without it an embedded one, for trying out"},
+			{name: "redis", bind: text(&cfg.redis, ""), url: true, unset: "embedded", trades: "URL of the Redis to listen to (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, rediss+...); without it an embedded one, for trying out"},
+			{name: "redis-ca", bind: text(&cfg.redisTLS.CA, ""), unset: "the system's", trades: "PEM file of the authorities whose certificates Redis may show"},
+			{name: "redis-cert", bind: text(&cfg.redisTLS.Cert, ""), trades: "PEM file of the certificate that the gateway shows to Redis; needs -redis-key"},
+			{name: "redis-key", bind: text(&cfg.redisTLS.Key, ""), trades: "PEM file of its key"},
+			{name: "interest", bind: oneOf(&cfg.interest, redis.Pattern, redis.Dynamic, redis.Sharded), trades: "how Redis is asked for channels: pattern (all of them: Redis sends each publication to every gateway), dynamic (those that clients hold: costs Redis a command for each channel that comes or goes) or sharded (the same on a Cluster, Redis 7: publishers must use SPUBLISH)"},
 		}},
 		{"Identity", []flagRow{
 			{name: "jwt-secret", bind: text(&id.SecretFile, ""), trades: "file with the secret of HS256 tokens, 32 bytes or more: clients need a token then"},

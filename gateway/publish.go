@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -24,6 +25,11 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	admin := adminFlag(fs, "admin listener of the gateway to publish through")
 	token := fs.String("admin-token", "", "its bearer token, else from "+envName("admin-token"))
 	redisURL := fs.String("redis", "", "publish to this Redis instead")
+	var files redis.TLSFiles
+	fs.StringVar(&files.CA, "redis-ca", "", "PEM file of the authorities whose certificates Redis may show")
+	fs.StringVar(&files.Cert, "redis-cert", "", "PEM file of the certificate to show to Redis")
+	fs.StringVar(&files.Key, "redis-key", "", "PEM file of its key")
+	sharded := fs.Bool("sharded", false, "with -redis: use SPUBLISH, for gateways with -interest sharded")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
@@ -37,7 +43,11 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if *redisURL != "" {
-		return publishRedis(ctx, *redisURL, channel, fs.Arg(1), stdout)
+		cfg := redis.Config{URL: *redisURL, TLS: files, Log: slog.New(slog.DiscardHandler)}
+		if *sharded {
+			cfg.Mode, cfg.Interest = redis.Sharded, fanout.NewInterest()
+		}
+		return publishRedis(ctx, cfg, channel, fs.Arg(1), stdout)
 	}
 	if *token == "" { // not the flag's default: the help would show it
 		*token = strings.TrimSpace(os.Getenv(envName("admin-token")))
@@ -45,8 +55,9 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
 }
 
-func publishRedis(ctx context.Context, redisURL, channel, data string, stdout io.Writer) error {
-	source, err := redis.NewSource(redis.Config{URL: redisURL, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
+func publishRedis(ctx context.Context, cfg redis.Config, channel, data string, stdout io.Writer) error {
+	cfg.Pattern = protocol.RedisPrefix + "*"
+	source, err := redis.NewSource(cfg)
 	if err != nil {
 		return usagef("-redis: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -118,7 +119,14 @@ func (g *gateway) wire() (err error) {
 		}
 		url = g.embedded.URL()
 	}
-	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
+	cfg.server.Interest = fanout.NewInterest()
+	if g.redis, err = redis.NewSource(redis.Config{
+		URL: url, TLS: cfg.redisTLS, Pattern: protocol.RedisPrefix + "*", Mode: cfg.interest, Interest: cfg.server.Interest,
+		Gateway: canaryName(), Log: log.Logger,
+	}); err != nil {
+		return usagef("-redis: %w", err)
+	}
+	if err = g.redis.Check(context.Background()); err != nil {
 		return usagef("-redis: %w", err)
 	}
 	// The server is made with the admin listener's address, which the demo page's visitors are told.
@@ -133,7 +141,6 @@ func (g *gateway) wire() (err error) {
 		}
 		cfg.server.Verifier = g.verifier
 	}
-	cfg.server.Interest = fanout.NewInterest()
 	cfg.server.Log = log.Logger
 	if g.server, err = server.New(cfg.server); err != nil {
 		return err
@@ -167,6 +174,15 @@ func (g *gateway) wire() (err error) {
 		Log:         log.Logger,
 	})
 	return err
+}
+
+// canaryName is a name that no other gateway has: of the host, for whoever looks at Redis, and of this start.
+func canaryName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "gateway"
+	}
+	return fmt.Sprintf("%s-%08x", host, rand.Uint32())
 }
 
 func (g *gateway) close() {

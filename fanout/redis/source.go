@@ -264,6 +264,33 @@ func (d *tlsDialer) DialContext(ctx context.Context, network, addr string) (net.
 // String is the URL without user, password and query. Safe to call from any goroutine.
 func (r *Source) String() string { return r.name }
 
+// Kind is how the Redis is run.
+func (r *Source) Kind() Kind { return r.place.Kind }
+
+// Check asks a Cluster, once, whether it can do what the configuration needs. Its errors are one sentence. Another Redis is
+// not asked, and one that does not answer is Run's to wait for.
+func (r *Source) Check(ctx context.Context) error {
+	if r.cluster == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DialTimeout+r.cfg.ReplyTimeout)
+	defer cancel()
+	t, err := r.cluster.look(ctx, "")
+	switch {
+	case err != nil && strings.Contains(err.Error(), "cluster support disabled"):
+		return fmt.Errorf("redis URL %s: that Redis is no Cluster: want redis:// or redis+sentinel://", r.name)
+	case err != nil || r.cfg.Mode != Sharded:
+		return nil
+	}
+	client := r.newClient(t.masters[0])
+	defer client.Close() //nolint:errcheck // the one command was answered, or its error says nothing
+	known, err := client.Do(ctx, "command", "info", "ssubscribe").Slice()
+	if err == nil && len(known) == 1 && known[0] == nil {
+		return fmt.Errorf("redis URL %s: sharded interest needs Redis 7: %s does not know SSUBSCRIBE", r.name, t.masters[0])
+	}
+	return nil
+}
+
 // Mode is how Redis is asked for channels.
 func (r *Source) Mode() Mode { return r.cfg.Mode }
 
