@@ -34,6 +34,22 @@ func TestOneRedisFails(t *testing.T) {
 				w.notUp()
 				proxy.Set(redistest.Pass)
 			}},
+			{"output buffer", []string{"--client-output-buffer-limit", "pubsub", "256kb", "0", "0"}, func(t *testing.T, w *world, server *redistest.Server, _ *redistest.Proxy) {
+				w.loops[1].subscribe("big")
+				w.subscribed()
+				client := redisClient(t, server.URL())
+				payload := strings.Repeat("x", 64<<10)
+				w.loops[1].mu.Lock() // the feeder waits, so that nobody reads what Redis sends
+				for receivers := int64(1); receivers > 0; {
+					var err error
+					if receivers, err = client.Publish(t.Context(), "notifications:big", payload).Result(); err != nil {
+						t.Error(err)
+						break
+					}
+				}
+				w.loops[1].mu.Unlock()
+				fanouttest.Eventually(t, patience, "the link is lost and back", func() bool { return w.Stats().Reconnects == 1 })
+			}},
 			{"CLIENT KILL", nil, func(t *testing.T, w *world, server *redistest.Server, _ *redistest.Proxy) {
 				if n := server.Do("CLIENT", "KILL", "TYPE", "pubsub"); n != "1" {
 					t.Errorf("CLIENT KILL = %s, want 1", n)

@@ -2,9 +2,11 @@ package redis
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
@@ -160,6 +162,78 @@ func TestClusterFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The canary of a sharded link follows when its slot moves, and the user needs no more than the documentation says.
+func TestShardedCanaryAndPermissions(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartCluster(t)
+	for _, s := range slices.Concat(servers.Masters, servers.Replicas) {
+		s.Do(append([]string{"ACL", "SETUSER", "bell", "on", ">hunter2"}, strings.Fields(ACLSharded)...)...)
+	}
+	url := strings.Replace(servers.URL(), "://", "://bell:hunter2@", 1)
+	w := newWorld(t, Config{URL: url, Mode: Sharded, CanaryEvery: 100 * time.Millisecond}, 2)
+	if err := w.Check(t.Context()); err != nil {
+		t.Errorf("Check = %v", err)
+	}
+	channels := channelNames("user:", 300)
+	w.populate(channels)
+	w.up()
+	w.subscribed()
+	w.canaryHeard()
+	for round := range 3 {
+		k := w.keeperOf(servers.Masters[0])
+		channel := k.current.Load().canary.channel()
+		servers.MoveSlots(servers.Masters[0], servers.Masters[1+round%2], slotOf(channel))
+		fanouttest.Eventually(t, patience, "the canary has another slot, and is heard", func() bool {
+			c := k.current.Load().canary
+			return c.channel() != channel && time.Duration(fanout.Monotonic()-c.heardAt.Load()) < 100*time.Millisecond
+		})
+	}
+	w.hearsAll(channels)
+	w.verdict()
+	if st := w.Stats(); !st.Up || st.Reconnects > 0 || st.Refused > 0 || st.Unexpected > 0 {
+		t.Errorf("Stats = %+v", st)
+	}
+	if strings.Contains(w.log.String(), "refuses") {
+		t.Errorf("something is not allowed:\n%s", w.log)
+	}
+}
+
+func (w *world) keeperOf(s *redistest.Server) *keeper {
+	w.Source.mu.Lock()
+	defer w.Source.mu.Unlock()
+	for _, k := range w.keepers {
+		if k.node == s.Addr() {
+			return k
+		}
+	}
+	w.tb.Fatalf("no link to %s", s.Addr())
+	return nil
+}
+
+// What cannot work together is refused, once it can be known.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, tt := range []struct {
+		url  string
+		mode Mode
+		want string
+	}{
+		{server.URL(), Pattern, ""},
+		{"redis+cluster://" + server.Addr(), Pattern, "is no Cluster"},
+		{"redis+cluster://" + redistest.Reserve(t).Addr(), Sharded, ""}, // Run waits for it
+	} {
+		source, err := NewSource(Config{URL: tt.url, Pattern: "notifications:*", Mode: tt.mode, Interest: fanout.NewInterest()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := source.Check(t.Context()); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Check of %s = %v, want %q", tt.url, err, tt.want)
+		}
+		_ = source.Close()
 	}
 }
 

@@ -100,7 +100,10 @@ func (c *fakeClient) hear(f *protocol.Frame) {
 	if !strings.Contains(text, `"type":"gap"`) {
 		_, rest, _ := strings.Cut(text, `"data":"`)
 		data, _, _ := strings.Cut(rest, `"`)
-		e.number, _ = strconv.ParseInt(data, 10, 64)
+		var err error
+		if e.number, err = strconv.ParseInt(data, 10, 64); err != nil {
+			return // it is not counted
+		}
 	}
 	c.events = append(c.events, e)
 }
@@ -125,7 +128,7 @@ type world struct {
 	unsure  map[string]map[int64]bool // those that Redis has not taken, as far as is known
 }
 
-func newWorld(tb testing.TB, cfg Config, loops int) *world {
+func newWorld(tb testing.TB, cfg Config, loops int, opts ...func(*world)) *world {
 	tb.Helper()
 	w := &world{
 		tb: tb, interest: fanout.NewInterest(), log: newLogTap(), done: make(chan error, 1),
@@ -149,6 +152,9 @@ func newWorld(tb testing.TB, cfg Config, loops int) *world {
 		tb.Fatal(err)
 	}
 	w.Source = source
+	for _, opt := range opts {
+		opt(w)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	go func() { w.done <- source.Run(ctx, w.feeder) }()
