@@ -7,6 +7,7 @@ const (
 	ACLPattern = "resetchannels resetkeys -@all &notifications:* &carillon:canary:* +psubscribe +subscribe +ping +publish"
 	ACLDynamic = "resetchannels resetkeys -@all &notifications:* &carillon:canary:* +subscribe +unsubscribe +ping +publish"
 	ACLSharded = "resetchannels resetkeys -@all &notifications:* &carillon:canary:* +ssubscribe +sunsubscribe +ping +spublish +cluster|slots +command|info"
-	// ACLCluster is needed besides, by the other two modes on a Cluster.
-	ACLCluster = "+cluster|slots"
+	// ACLCluster is needed besides, by the other two modes on a Cluster. Without the second, losses between nodes are not
+	// told.
+	ACLCluster = "+cluster|slots +cluster|links"
 )

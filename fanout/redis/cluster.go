@@ -15,11 +15,17 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 const (
 	// lookEvery is how often a Cluster is asked who has which slots, without cause.
 	lookEvery = 10 * time.Second
+	// busEvery is how often the link's node is asked who is connected to it, and lookTicks how many of these pass until
+	// another node is asked whether the link's node is still part of the Cluster.
+	busEvery  = time.Second
+	lookTicks = 10
 	// lookAgain is how soon it is asked again while a link is down, or names have no home.
 	lookAgain = 200 * time.Millisecond
 	// maxRepublish is how often a publication is sent again that no node has taken: its slot was moving, or the node
@@ -197,24 +203,87 @@ func (c *cluster) pick(ctx context.Context) (string, error) {
 	return c.picked, nil
 }
 
-// watch leaves a node that is no longer part of the Cluster, although it may answer for ever. Another node is asked.
-func (c *cluster) watch(ctx context.Context, k *keeper) {
-	for sleep(ctx, lookEvery/2+rand.N(lookEvery/2)) {
-		c.mu.Lock()
-		picked := c.picked
-		var others []string
-		for _, node := range slices.Concat(c.nodes, c.seeds) {
-			if node != picked {
-				others = append(others, node)
+// watch sees what the one link of a classic subscription cannot see by itself: a node that is no longer part of the
+// Cluster, although it may answer for ever, and publications that were lost between nodes.
+func (c *cluster) watch(ctx context.Context, k *keeper, sink fanout.Sink) {
+	var (
+		lk     *link
+		client *goredis.Client
+		before map[string]int64 // see peersOf
+	)
+	defer func() {
+		if client != nil {
+			_ = client.Close() // each command was answered, or has failed
+		}
+	}()
+	for tick := 1; sleep(ctx, busEvery-rand.N(busEvery/4)); tick++ {
+		if current := k.current.Load(); current != lk {
+			if client != nil {
+				_ = client.Close()
+				client = nil
+			}
+			if lk = current; lk != nil {
+				client, before = c.src.newClient(lk.node), lk.peers
 			}
 		}
-		c.mu.Unlock()
-		if picked == "" || len(others) == 0 {
+		if lk == nil {
 			continue
 		}
-		t, err := c.lookAt(ctx, others[rand.IntN(len(others))])
-		if err == nil && !slices.Contains(t.nodes, picked) {
-			k.move()
+		if now, err := peersOf(ctx, client); err == nil { // a user without +cluster|links goes without
+			if before != nil && !maps.Equal(before, now) {
+				sink.Lost()
+			}
+			before = now
 		}
+		if tick%lookTicks == 0 {
+			c.leaveOutcast(ctx, k)
+		}
+	}
+}
+
+// peersOf tells since when each other node has had its connection to this one, over which it sends what is published
+// there. What is under way on a connection that ends is lost.
+func peersOf(ctx context.Context, node *goredis.Client) (map[string]int64, error) {
+	links, err := node.ClusterLinks(ctx).Result()
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]int64)
+	for _, l := range links {
+		if l.Direction == "from" {
+			out[l.Node] = l.CreateTime
+		}
+	}
+	return out, nil
+}
+
+// peersAtStart is peersOf a node that a link has just been opened to.
+func (c *cluster) peersAtStart(ctx context.Context, addr string) map[string]int64 {
+	client := c.src.newClient(addr)
+	defer client.Close() //nolint:errcheck // the one command was answered, or is asked for again
+	peers, err := peersOf(ctx, client)
+	if err != nil {
+		return nil
+	}
+	return peers
+}
+
+// leaveOutcast moves the link if its node is no longer part of the Cluster. Another node is asked.
+func (c *cluster) leaveOutcast(ctx context.Context, k *keeper) {
+	c.mu.Lock()
+	picked := c.picked
+	var others []string
+	for _, node := range slices.Concat(c.nodes, c.seeds) {
+		if node != picked {
+			others = append(others, node)
+		}
+	}
+	c.mu.Unlock()
+	if picked == "" || len(others) == 0 {
+		return
+	}
+	t, err := c.lookAt(ctx, others[rand.IntN(len(others))])
+	if err == nil && !slices.Contains(t.nodes, picked) {
+		k.move()
 	}
 }

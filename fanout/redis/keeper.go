@@ -316,6 +316,7 @@ func (k *keeper) stats() LinkStats {
 		out.Node = lk.node
 		if lk.canary != nil && !k.noCanary.Load() {
 			out.CanaryAge = time.Duration(fanout.Monotonic() - lk.canary.heardAt.Load())
+			out.Canaries = lk.canary.heard.Load()
 		}
 	}
 	if since := k.mute.Load(); since != nil && st.up {

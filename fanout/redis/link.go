@@ -22,12 +22,13 @@ import (
 type link struct {
 	client  *goredis.Client
 	sub     *goredis.PubSub
-	wire    *wire       // nil until dialled
-	unwatch func() bool // ends the watch over Run's ctx
-	opened  time.Time   // when Redis confirmed the subscription
-	broken  bool        // go-redis panicked: where in the stream it stands is unknown
-	node    string      // the address that was asked for
-	canary  *canary     // nil: none
+	wire    *wire            // nil until dialled
+	unwatch func() bool      // ends the watch over Run's ctx
+	opened  time.Time        // when Redis confirmed the subscription
+	broken  bool             // go-redis panicked: where in the stream it stands is unknown
+	node    string           // the address that was asked for
+	canary  *canary          // nil: none
+	peers   map[string]int64 // of a classic subscription on a Cluster: see peersOf; nil: unknown
 
 	// Guarded by order: commands are written in the order in which they are in unanswered.
 	order sync.Mutex
@@ -74,6 +75,9 @@ func (k *keeper) open(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	r.addrs.clear(lk.wire.RemoteAddr().String())
+	if r.cluster != nil && r.cfg.Mode != Sharded {
+		lk.peers = r.cluster.peersAtStart(ctx, addr)
+	}
 	lk.opened = time.Now()
 	lk.wire.ping = func() error {
 		return lk.send(&command{verb: "ping"}, func() error { return lk.sub.Ping(ctx) })

@@ -121,6 +121,8 @@ func TestClusterFaults(t *testing.T) {
 		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }},
 		{"node killed", Dynamic, killLinked, nil},
 		{"node killed", Pattern, killLinked, nil},
+		{"another node killed", Dynamic, killAnother, nil},
+		{"another node killed", Pattern, killAnother, nil},
 	} {
 		t.Run(string(tt.mode)+"/"+tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -235,6 +237,15 @@ func TestCheck(t *testing.T) {
 		}
 		_ = source.Close()
 	}
+}
+
+// killAnother kills a master that the one link is not on: what was published there and is under way to the others is lost.
+func killAnother(w *world, c *redistest.Sharing) {
+	gaps := w.feeder.Stats().Gaps
+	at := slices.IndexFunc(c.Masters, func(s *redistest.Server) bool { return s.Addr() != w.Links()[0].Node })
+	c.Masters[at].Kill()
+	fanouttest.Eventually(w.tb, patience, "the loss is told", func() bool { return w.feeder.Stats().Gaps > gaps })
+	c.WaitOwner(c.Replicas[at])
 }
 
 // killLinked kills the node that the one link is on.

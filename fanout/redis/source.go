@@ -111,6 +111,7 @@ type LinkStats struct {
 	Reconnects uint64
 	Messages   uint64
 	CanaryAge  time.Duration // since the last canary was heard, or the link opened; negative: there is none
+	Canaries   uint64        // number of the last canary that was heard on this link
 
 	Channels, Waiting            int
 	Resubscribed, Refused, Moved uint64
@@ -267,6 +268,27 @@ func (r *Source) String() string { return r.name }
 // Kind is how the Redis is run.
 func (r *Source) Kind() Kind { return r.place.Kind }
 
+// Client returns a client of the server that the link, or the first of the links, would be opened to now. For whoever
+// examines that server; close it.
+func (r *Source) Client(ctx context.Context) (*goredis.Client, error) {
+	addr := r.place.Options.Addr
+	var err error
+	switch {
+	case r.masters != nil:
+		addr, err = r.masters.master(ctx)
+		r.masters.close()
+	case r.cluster != nil:
+		var t *topology
+		if t, err = r.cluster.look(ctx, ""); err == nil {
+			addr = t.masters[0]
+		}
+	}
+	if err != nil {
+		return nil, r.place.scrub(err)
+	}
+	return r.newClient(addr), nil
+}
+
 // Check asks a Cluster, once, whether it can do what the configuration needs. Its errors are one sentence. Another Redis is
 // not asked, and one that does not answer is Run's to wait for.
 func (r *Source) Check(ctx context.Context) error {
@@ -395,7 +417,8 @@ func (r *Source) Run(ctx context.Context, sink fanout.Sink) error {
 		helpers.Go(func() { r.masters.watch(ctx, k) })
 	}
 	if r.cluster != nil {
-		helpers.Go(func() { r.cluster.watch(ctx, k) })
+		fork := sink.Fork()
+		helpers.Go(func() { r.cluster.watch(ctx, k, fork) })
 	}
 	if k.names != nil {
 		helpers.Go(func() { r.feed(ctx, k.names) })

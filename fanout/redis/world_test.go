@@ -356,7 +356,6 @@ func (w *world) populate(channels []string) {
 	}
 }
 
-
 // tagIn is a hash tag, with its braces, in a slot.
 func tagIn(slot int) string {
 	for i := 0; ; i++ {

@@ -87,6 +87,13 @@ func (s *Server) Restart() {
 	}
 }
 
+// RestartWith is Restart with other arguments: they may need the server's address.
+func (s *Server) RestartWith(args ...string) {
+	s.tb.Helper()
+	s.args = args
+	s.Restart()
+}
+
 // Stop halts the process with SIGSTOP: the kernel still accepts connections and takes bytes for it, nobody answers.
 func (s *Server) Stop() {
 	s.tb.Helper()
