@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
@@ -24,7 +25,7 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	connections := 0
 	number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
 	serve := newFlagSet(cfg)
-	for _, name := range []string{"addr", "admin", "loops", "redis", "send-buffer", "memory-limit"} {
+	for _, name := range []string{"addr", "admin", "loops", "redis", "redis-ca", "redis-cert", "redis-key", "interest", "send-buffer", "memory-limit"} {
 		fs.Var(serve.Lookup(name).Value, name, "as given to the gateway")
 	}
 	proxy := fs.Bool("proxy", false, "the proxy in front runs on this host too")
@@ -41,7 +42,7 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	cfg.server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy
-	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, cfg.redis)...)
+	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, redis.Config{URL: cfg.redis, TLS: cfg.redisTLS, Mode: cfg.interest})...)
 	report := doctor.NewReport(p, results)
 	write := report.WriteText
 	if *asJSON {
