@@ -204,8 +204,7 @@ func (k *keeper) hear(ctx context.Context, lk *link, sink fanout.Sink) error {
 		}
 		switch reply := reply.(type) {
 		case *goredis.Message:
-			if r.cfg.Mode == Pattern && reply.Pattern == r.cfg.Pattern ||
-				r.cfg.Mode != Pattern && strings.HasPrefix(reply.Channel, k.names.prefix) {
+			if k.names == nil && reply.Pattern == r.cfg.Pattern || k.names != nil && strings.HasPrefix(reply.Channel, k.names.prefix) {
 				k.messages.Add(1)
 				r.bytes.Add(uint64(len(reply.Payload)))
 				if len(gaps) > 0 {
@@ -233,6 +232,8 @@ func (k *keeper) hear(ctx context.Context, lk *link, sink fanout.Sink) error {
 			case reply.Kind == "sunsubscribe":
 				k.lostSlot(lk, reply.Channel)
 				continue
+			case k.names != nil:
+				return fmt.Errorf("%w: %s %s", errOutOfStep, reply.Kind, reply.Channel)
 			}
 		case *goredis.Pong: // its bytes have done their work
 			lk.answer("ping", "")
@@ -287,10 +288,12 @@ func (k *keeper) refused(lk *link, cmd *command, err error, sink fanout.Sink) {
 		k.stray(k, k.names.movedAway(cmd), to)
 		return
 	}
-	if len(cmd.names) == 1 && !k.said.Swap(true) {
+	// A permission concerns a channel; other errors (CLUSTERDOWN, LOADING) concern all of them, for a while.
+	each := isRefused(err) && len(cmd.names) > 1
+	if !each && !k.said.Swap(true) {
 		k.src.cfg.Log.Warn("redis refuses a channel, asking again", "redis", k.name(), "channel", cmd.names[0], "reason", k.src.place.scrub(err))
 	}
-	k.names.refuse(cmd, sink)
+	k.names.refuse(cmd, each, sink)
 }
 
 // movedTo reads "MOVED 3999 127.0.0.1:6381".

@@ -359,22 +359,24 @@ func (n *names) answerLocked() {
 	}
 }
 
-// refused notes that Redis has answered a command with an error. The names of a command of several are asked for again,
-// each alone; a single name rests. Clients do not wait for a refused name: a gap follows if it is heard after all.
-func (n *names) refuse(cmd *command, sink fanout.Sink) {
+// refuse notes that Redis has answered a command with an error. Its names are asked for again, each alone, if the error
+// may concern one of them; else they rest first. Clients do not wait for a refused name: a gap follows when it is heard
+// after all.
+func (n *names) refuse(cmd *command, each bool, sink fanout.Sink) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.asked -= len(cmd.names) - 1
 	n.answerLocked()
-	single := len(cmd.names) == 1
 	for _, channel := range cmd.names {
 		st, known := n.all[channel]
 		if !known {
 			continue
 		}
-		st = st&^(asked|leaving) | owed | waits | alone
+		st = st&^(asked|leaving) | owed | waits
 		pause := time.Duration(0)
-		if single {
+		if each {
+			st |= alone
+		} else {
 			n.refused++
 			pause = refusedPause
 			if st&restores != 0 { // the others need not wait for it

@@ -10,6 +10,9 @@ import (
 	"github.com/carillon-ws/carillon/fanout"
 )
 
+// believe is how long the word of a slot's old owner counts more than that of other nodes, to which it spreads by gossip.
+const believe = 10 * time.Second
+
 // router gives each channel of mode Sharded to the link of the master that has its slot, and follows slots that move. It
 // has one keeper for each master. Everything but strays and the ends of links happens on one goroutine.
 //
@@ -24,6 +27,7 @@ type router struct {
 	keepers  map[string]*kept
 	homeless map[string]struct{} // channels whose slot has no master that is known
 	asked    time.Time           // when the topology was last asked for
+	learned  map[int]time.Time   // slots whose old owner has said who has them now, and when
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -49,7 +53,7 @@ type stray struct {
 func newRouter(r *Source, sink fanout.Sink) *router {
 	return &router{
 		src: r, sink: sink, signal: make(chan struct{}, 1),
-		keepers: make(map[string]*kept), homeless: make(map[string]struct{}),
+		keepers: make(map[string]*kept), homeless: make(map[string]struct{}), learned: make(map[int]time.Time),
 	}
 }
 
@@ -136,12 +140,15 @@ func (ro *router) rehome(ctx context.Context) {
 		return
 	}
 	ask := ""
+	now := time.Now()
 	for _, s := range strays {
 		if s.to == "" {
 			ask = s.from.node
 		}
 		for _, channel := range s.channels {
-			if slot := slotOf(channel); s.to != "" {
+			slot := slotOf(channel)
+			ro.learned[slot] = now
+			if s.to != "" {
 				ro.setOwner(slot, s.to)
 			} else if ro.owner(slot) == s.from.node {
 				ro.setOwner(slot, "") // until the topology tells
@@ -211,6 +218,15 @@ func (ro *router) refresh(ctx context.Context, preferred string) {
 		return
 	}
 	ro.mu.Lock()
+	for slot, at := range ro.learned {
+		kp := ro.keepers[ro.owners[slot]]
+		switch {
+		case time.Since(at) > believe:
+			delete(ro.learned, slot)
+		case preferred == "" && kp != nil && kp.state.Load().up: // the node that was asked may not have heard of it yet
+			t.owners[slot] = ro.owners[slot]
+		}
+	}
 	ro.owners = t.owners
 	ro.mu.Unlock()
 	ro.adjust(ctx)

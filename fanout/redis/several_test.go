@@ -28,11 +28,14 @@ func TestSentinelFailover(t *testing.T) {
 		mode Mode
 		fail func(s *redistest.Watched)
 	}{
-		{"killed", Pattern, func(s *redistest.Watched) { s.Master.Kill() }},
-		{"by command", Dynamic, func(s *redistest.Watched) { s.Sentinels[1].Do("SENTINEL", "FAILOVER", redistest.MasterName) }},
+		{"killed", Dynamic, func(s *redistest.Watched) { s.Master.Kill() }},
+		{"by command", Pattern, func(s *redistest.Watched) { s.Sentinels[1].Do("SENTINEL", "FAILOVER", redistest.MasterName) }},
 		{"stopped, and back later", Dynamic, func(s *redistest.Watched) { s.Master.Stop() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.name != "killed" && !*full {
+				t.Skip("slow: with -full")
+			}
 			t.Parallel()
 			servers := redistest.StartSentinel(t)
 			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)
@@ -96,35 +99,39 @@ func TestClusterFaults(t *testing.T) {
 		mode      Mode
 		fail      func(w *world, c *redistest.Sharing)
 		concerned func(slot int) bool // nil: all
+		slow      bool                // with -full only
 	}{
-		{"master killed", Sharded, func(w *world, c *redistest.Sharing) {
+		{"master killed", Sharded, func(_ *world, c *redistest.Sharing) {
 			c.Masters[1].Kill()
 			c.WaitOwner(c.Replicas[1])
-		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }},
-		{"failover by command", Sharded, func(w *world, c *redistest.Sharing) {
+		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }, true},
+		{"failover by command", Sharded, func(_ *world, c *redistest.Sharing) {
 			c.Replicas[2].Do("CLUSTER", "FAILOVER")
 			c.WaitOwner(c.Replicas[2])
-		}, func(slot int) bool { return slot >= 10923 }},
-		{"slots move", Sharded, func(w *world, c *redistest.Sharing) {
+		}, func(slot int) bool { return slot >= 10923 }, false},
+		{"slots move", Sharded, func(_ *world, c *redistest.Sharing) {
 			for slot := range 100 {
 				c.MoveSlots(c.Masters[0], c.Masters[1], slot*3)
 			}
-		}, func(slot int) bool { return slot < 300 && slot%3 == 0 }},
+		}, func(slot int) bool { return slot < 300 && slot%3 == 0 }, false},
 		{"one link is killed", Sharded, func(w *world, c *redistest.Sharing) {
 			c.Masters[0].Do("CLIENT", "KILL", "TYPE", "pubsub")
 			fanouttest.Eventually(w.tb, patience, "a link is lost and back", func() bool { return w.Stats().Reconnects == 1 })
-		}, func(slot int) bool { return slot < 5461 }},
-		{"master stopped", Sharded, func(w *world, c *redistest.Sharing) {
+		}, func(slot int) bool { return slot < 5461 }, true},
+		{"master stopped", Sharded, func(_ *world, c *redistest.Sharing) {
 			c.Masters[1].Stop()
 			c.WaitOwner(c.Replicas[1])
 			c.Masters[1].Continue()
-		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }},
-		{"node killed", Dynamic, killLinked, nil},
-		{"node killed", Pattern, killLinked, nil},
-		{"another node killed", Dynamic, killAnother, nil},
-		{"another node killed", Pattern, killAnother, nil},
+		}, func(slot int) bool { return slot >= 5461 && slot <= 10922 }, true},
+		{"node killed", Dynamic, killLinked, nil, true},
+		{"node killed", Pattern, killLinked, nil, true},
+		{"another node killed", Dynamic, killAnother, nil, true},
+		{"another node killed", Pattern, killAnother, nil, true},
 	} {
 		t.Run(string(tt.mode)+"/"+tt.name, func(t *testing.T) {
+			if tt.slow && !*full {
+				t.Skip("slow: with -full")
+			}
 			t.Parallel()
 			servers := redistest.StartCluster(t)
 			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)

@@ -47,6 +47,7 @@ var (
 	errOneSocket    = errors.New("a link has one socket")
 	errUnsubscribed = errors.New("redis ended the subscription")
 	errStopped      = errors.New("not running")
+	errOutOfStep    = errors.New("redis answered what was not asked")
 	errMoved        = errors.New("another redis is the one to hear now")
 )
 
@@ -135,6 +136,7 @@ type Source struct {
 
 	// Atomic.
 	bytes, unexpected atomic.Uint64
+	began             atomic.Pointer[time.Time]      // when Run did; nil: it has not
 	publish           atomic.Pointer[goredis.Client] // a pool of its own: a subscribed RESP2 connection cannot PUBLISH; nil on a Cluster
 
 	// Guarded by mu.
@@ -325,6 +327,9 @@ func (r *Source) Stats() Stats {
 	out.Up, out.LastError = len(keepers) > 0, ""
 	if len(keepers) == 0 {
 		out.LastError = errStopped.Error()
+		if began := r.began.Load(); began != nil {
+			out.LostAt = *began
+		}
 		if r.cluster != nil {
 			out.LastError = cmp.Or(r.cluster.problem(), out.LastError)
 		}
@@ -378,7 +383,7 @@ func (r *Source) publishTo(ctx context.Context, channel, data string) (receivers
 	return r.publish.Load().Publish(ctx, channel, data).Result()
 }
 
-// Close closes the connections of Publish. It does not end Run, whose ctx does.
+// Close closes the connections of Publish. Call it when Run has returned.
 func (r *Source) Close() error {
 	var err error
 	if r.cluster != nil {
@@ -404,6 +409,8 @@ func (r *Source) Close() error {
 func (r *Source) Run(ctx context.Context, sink fanout.Sink) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	now := time.Now()
+	r.began.Store(&now)
 	if r.cfg.Mode == Sharded {
 		newRouter(r, sink).run(ctx)
 		return nil
