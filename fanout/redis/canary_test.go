@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -52,7 +53,7 @@ func TestCanaryFindsMuteLink(t *testing.T) {
 			server := redistest.Start(t)
 			var muted atomic.Bool
 			w := newWorld(t, Config{URL: server.URL(), Mode: mode, CanaryEvery: 100 * time.Millisecond}, 1, muting(&muted))
-			channels := channelNames("user:", 10)
+			channels := channelNames(10)
 			w.populate(channels)
 			w.up()
 			w.subscribed()
@@ -154,7 +155,7 @@ func TestPermissions(t *testing.T) {
 			server := redistest.Start(t)
 			server.Do(append([]string{"ACL", "SETUSER", "bell", "on", ">hunter2"}, strings.Fields(tt.acl)...)...)
 			w := newWorld(t, Config{URL: "redis://bell:hunter2@" + server.Addr(), Mode: tt.mode, Quiet: 20 * time.Millisecond, CanaryEvery: 100 * time.Millisecond}, 1)
-			channels := channelNames("user:", 10)
+			channels := channelNames(10)
 			w.populate(channels)
 			w.up()
 			w.subscribed()
@@ -172,6 +173,20 @@ func TestPermissions(t *testing.T) {
 				t.Errorf("%d warnings, want one", n)
 			}
 		})
+	}
+}
+
+// The documentation says what the tests use.
+func TestReadmePermissions(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"pattern  " + ACLPattern + "\n", "dynamic  " + ACLDynamic + "\n", "sharded  " + ACLSharded + "\n", ACLCluster} {
+		if !strings.Contains(string(readme), want) {
+			t.Errorf("the README lacks %q", want)
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func TestOneRedisFails(t *testing.T) {
 				server := redistest.Start(t, tt.args...)
 				proxy := redistest.NewProxy(t, server.Addr())
 				w := newWorld(t, Config{URL: proxy.URL(), Mode: mode}, 3)
-				channels := channelNames("user:", 400)
+				channels := channelNames(400)
 				w.populate(channels[:300])
 				w.up()
 				w.subscribed()
@@ -99,7 +99,7 @@ func TestSubscribedMeansHeard(t *testing.T) {
 	server := redistest.Start(t)
 	w := newWorld(t, Config{URL: server.URL(), Mode: Dynamic, Grace: 20 * time.Millisecond}, 4)
 	w.up()
-	channels := channelNames("user:", 200)
+	channels := channelNames(200)
 	stop := w.publishing(channels, time.Millisecond)
 	defer stop()
 	for round := range 30 { // come and go around the grace

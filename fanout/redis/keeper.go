@@ -240,7 +240,7 @@ func (k *keeper) hear(ctx context.Context, lk *link, sink fanout.Sink) error {
 			continue
 		case nil:
 			if cmd := lk.answeredByError(); cmd != nil && cmd.verb != "ping" {
-				k.refused(lk, cmd, err, sink)
+				k.refused(cmd, err, sink)
 				continue
 			}
 		}
@@ -268,7 +268,7 @@ func (k *keeper) lostSlot(lk *link, channel string) {
 }
 
 // refused takes Redis' answer that it does not subscribe these names.
-func (k *keeper) refused(lk *link, cmd *command, err error, sink fanout.Sink) {
+func (k *keeper) refused(cmd *command, err error, sink fanout.Sink) {
 	to, moved := movedTo(err)
 	moved = moved && k.stray != nil
 	switch {
@@ -312,8 +312,10 @@ func movedTo(err error) (addr string, moved bool) {
 // stats tells of the link.
 func (k *keeper) stats() LinkStats {
 	st := k.state.Load()
-	out := LinkStats{Node: k.node, Up: st.up, LostAt: st.lostAt, LastError: st.reason,
-		Reconnects: k.reconnects.Load(), Messages: k.messages.Load(), CanaryAge: -1}
+	out := LinkStats{
+		Node: k.node, Up: st.up, LostAt: st.lostAt, LastError: st.reason,
+		Reconnects: k.reconnects.Load(), Messages: k.messages.Load(), CanaryAge: -1,
+	}
 	lk := k.current.Load()
 	if lk != nil {
 		out.Node = lk.node

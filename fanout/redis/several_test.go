@@ -39,7 +39,7 @@ func TestSentinelFailover(t *testing.T) {
 			t.Parallel()
 			servers := redistest.StartSentinel(t)
 			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)
-			channels := channelNames("user:", 200)
+			channels := channelNames(200)
 			w.populate(channels)
 			w.linkTo(servers.Master)
 			w.subscribed()
@@ -73,7 +73,7 @@ func TestOldMasterIsLeft(t *testing.T) {
 	servers := redistest.StartSentinel(t)
 	other := redistest.Start(t)
 	w := newWorld(t, Config{URL: servers.URL()}, 1)
-	channels := channelNames("user:", 20)
+	channels := channelNames(20)
 	w.populate(channels)
 	w.linkTo(servers.Master)
 	w.subscribed()
@@ -135,7 +135,7 @@ func TestClusterFaults(t *testing.T) {
 			t.Parallel()
 			servers := redistest.StartCluster(t)
 			w := newWorld(t, Config{URL: servers.URL(), Mode: tt.mode}, 3)
-			channels := channelNames("user:", 2000)
+			channels := channelNames(2000)
 			if tt.name == "slots move" {
 				for i := range 40 { // some in the slots that move, for certain
 					channels[i] = tagIn(i*3) + "x"
@@ -186,7 +186,7 @@ func TestShardedCanaryAndPermissions(t *testing.T) {
 	if err := w.Check(t.Context()); err != nil {
 		t.Errorf("Check = %v", err)
 	}
-	channels := channelNames("user:", 300)
+	channels := channelNames(300)
 	w.populate(channels)
 	w.up()
 	w.subscribed()

@@ -144,7 +144,7 @@ func TestClientCertificate(t *testing.T) {
 	} {
 		w := newWorld(t, Config{URL: url, TLS: tt.files, Mode: Dynamic}, 1)
 		if tt.bad == "" {
-			channels := channelNames("user:", 3)
+			channels := channelNames(3)
 			w.populate(channels)
 			w.up()
 			w.subscribed()
@@ -211,7 +211,7 @@ func TestRefusedChannel(t *testing.T) {
 	acl := strings.Replace(ACLDynamic, "&notifications:*", "&notifications:user:*", 1)
 	server.Do(append([]string{"ACL", "SETUSER", "bell", "on", ">hunter2"}, strings.Fields(acl)...)...)
 	w := newWorld(t, Config{URL: "redis://bell:hunter2@" + server.Addr(), Mode: Dynamic}, 2)
-	channels := channelNames("user:", 1000)
+	channels := channelNames(1000)
 	all := slices.Concat(channels[:500], []string{"secret"}, channels[500:])
 	w.populate(all)
 	w.up()

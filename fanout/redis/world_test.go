@@ -338,10 +338,10 @@ func (w *world) verdict() (missing int, gaps map[string]int) {
 }
 
 // channelNames are n channels.
-func channelNames(prefix string, n int) []string {
+func channelNames(n int) []string {
 	out := make([]string, n)
 	for i := range out {
-		out[i] = fmt.Sprint(prefix, i)
+		out[i] = fmt.Sprint("user:", i)
 	}
 	return out
 }
