@@ -143,7 +143,7 @@ func (c *cluster) lookAt(ctx context.Context, addr string) (*topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.src.cfg.DialTimeout)
 	defer cancel()
 	client := c.src.newClient(addr)
-	defer client.Close() //nolint:errcheck // the one command was answered, or its error is returned
+	defer client.Close()                             //nolint:errcheck // the one command was answered, or its error is returned
 	ranges, err := client.ClusterSlots(ctx).Result() //nolint:staticcheck // Redis 6 has no CLUSTER SHARDS
 	if err != nil {
 		return nil, err

@@ -372,7 +372,15 @@ func (n *names) refuse(cmd *command, each bool, sink fanout.Sink) {
 		if !known {
 			continue
 		}
-		st = st&^(asked|leaving) | owed | waits
+		if st&leaving != 0 { // it is heard still
+			n.refused++
+			n.on++
+			n.all[channel] = on | waits
+			n.waitLocked(channel, refusedPause)
+			sink.Settled(channel)
+			continue
+		}
+		st = st&^asked | owed | waits
 		pause := time.Duration(0)
 		if each {
 			st |= alone
