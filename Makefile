@@ -30,7 +30,7 @@ race: setup ## run all tests three times over, in shuffled order
 
 observe-test: build ## a real Prometheus on a gateway in trouble: rules, dashboard, alerts that fire and resolve
 	./scripts/setup-observe.sh
-	CARILLON_OBSERVE_TEST=1 $(GO) test -count 1 -timeout 3m -v ./gateway/observetest
+	CARILLON_OBSERVE_TEST=1 $(GO) test -count 1 -timeout 3m -v ./gateway/acceptance/prometheus
 
 client: setup ## build the TypeScript client, and the demo page that is made of it
 	cd protocol/client && npm run build && npm run build:page
@@ -43,7 +43,7 @@ client-test: setup ## the client's tests: units, types, sizes, the real gateway,
 
 proxy-test: ## 5,000 clients through real nginx and HAProxy, TLS, two gateways; 90 s
 	./scripts/setup-proxies.sh
-	CARILLON_PROXY_TEST=1 $(GO) test -count 1 -v ./gateway/proxytest
+	CARILLON_PROXY_TEST=1 $(GO) test -count 1 -v ./gateway/acceptance/proxies
 
 doctor: ## does this host hold CONNECTIONS (1000000)? what does it lack?
 	$(GO) run ./gateway doctor -connections $(CONNECTIONS)
@@ -60,13 +60,13 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	./scripts/fuzz.sh $(FUZZTIME)
 
 abuse: setup ## throw the threat list at a running gateway, at full scale (minutes)
-	$(GO) -C gateway/abuse test -timeout 30m -v -full
+	$(GO) -C gateway/acceptance/abuse test -timeout 30m -v -full
 
 redis-test: setup ## hear Redis through every fault: kill -9, failovers, slots that move, 700,000 names; 3 min
 	$(GO) test -race -tags loopcheck -count 1 -timeout 15m -v ./fanout/redis -full
 
 conformance: ## run the cases of the Autobahn test suite, all sizes, against a gateway that echoes
-	$(GO) -C gateway/conformance test -timeout 10m -full
+	$(GO) -C gateway/acceptance/conformance test -timeout 10m -full
 
 bench: ## run the benchmarks of every stage
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)

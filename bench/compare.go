@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/settings"
 )
 
 // runCompare is bench compare: what -json wrote, side by side.
@@ -18,7 +19,7 @@ func runCompare(args []string, stdout io.Writer) error {
 	judged := false
 	fs.Func("max-regress", "a median that is worse than the first one's by more than this is a regression, exit status 4 (default 10%)", func(v string) error {
 		judged = true
-		return shareVar(&allowed)(v)
+		return settings.ShareVar(&allowed)(v)
 	})
 	html := fs.String("html", "", "also write a page with all runs on the same axes")
 	names, err := parseMixed(fs, args)
@@ -29,9 +30,9 @@ func runCompare(args []string, stdout io.Writer) error {
 		fs.PrintDefaults()
 		return err
 	case err != nil:
-		return usageError{err}
+		return settings.Usagef("%w", err)
 	case len(names) < 2:
-		return usagef("compare needs at least two results (bench compare A.json B.json)")
+		return settings.Usagef("compare needs at least two results (bench compare A.json B.json)")
 	}
 	var groups []report.Group
 	for _, name := range names {
@@ -58,12 +59,10 @@ func runCompare(args []string, stdout io.Writer) error {
 		}
 	}
 	switch {
-	case !judged:
-		return nil
-	case c.Regressed():
-		return errRegression
 	case !c.Comparable():
-		return fmt.Errorf("%w: without a valid run on each side nothing can be said about a regression", errInvalid)
+		return fmt.Errorf("%w: without a valid run on each side there is nothing to compare", errInvalid)
+	case judged && c.Regressed():
+		return errRegression
 	default:
 		return nil
 	}

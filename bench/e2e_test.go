@@ -10,25 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/bench/benchtest"
 	"github.com/carillon-ws/carillon/bench/floor"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/settings"
 )
-
-// startTestFloor is a floor server in a process of its own.
-func startTestFloor(t *testing.T, mode floor.Mode) *floor.Child {
-	t.Helper()
-	f, err := floor.Start(t.Context(), mode, host.AnyCPU)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
-}
 
 func TestRunAgainstFloor(t *testing.T) {
 	t.Parallel()
@@ -44,15 +31,15 @@ func TestRunAgainstFloor(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f := startTestFloor(t, tt.mode)
+			f := benchtest.StartFloor(t, tt.mode)
 			file := filepath.Join(t.TempDir(), "result.json")
 			args := append(strings.Fields(tt.args), "-url", f.URL, "-redis", f.Control, "-json", file)
 			var stdout, stderr bytes.Buffer
-			cfg, err := parseFlags(args, nil)
+			cfg, err := settings.Parse(args, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			cfg.settle = 50 * time.Millisecond
+			cfg.Settle = 50 * time.Millisecond
 			if err := runLoad(t.Context(), cfg, &stdout, &stderr); err != nil && !errors.Is(err, errInvalid) { // how busy the machine is, is not what is tested
 				t.Fatalf("%v\n%s%s", err, &stdout, &stderr)
 			}
@@ -79,7 +66,7 @@ func checkJSON(t *testing.T, file string) {
 	}
 	s := r.Steady
 	switch {
-	case r.Schema != 1 || r.Kind != "load" || !r.OK:
+	case r.Schema != report.Schema || r.Kind != "load" || !r.OK:
 		t.Errorf("schema %d, kind %q, ok %v", r.Schema, r.Kind, r.OK)
 	case s.Expected == 0 || s.Received != s.Expected || s.Delivery.Count != int64(s.Received) || s.Last.Count != int64(s.Publications):
 		t.Errorf("the counts do not agree: %+v", s)
@@ -110,18 +97,19 @@ func TestOwnGateway(t *testing.T) {
 
 func TestRunErrors(t *testing.T) {
 	t.Parallel()
-	f := startTestFloor(t, floor.Each)
-	refused, err := freePorts(1)
+	f := benchtest.StartFloor(t, floor.Each)
+	addrs, err := host.OwnAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	refused := addrs[0] // nobody listens there
 	for _, tt := range []struct {
 		name, want string
 		args       []string
 	}{
-		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://127.0.0.1:" + refused[0]}},
-		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://127.0.0.1:" + refused[0]}},
-		{"nothing there", "nothing answers at ws://127.0.0.1:" + refused[0], []string{"-url", "ws://127.0.0.1:" + refused[0] + "/ws", "-redis", "redis://127.0.0.1:1"}},
+		{"no admin listener", "give -redis", []string{"-url", f.URL, "-admin", "http://" + refused}},
+		{"no Redis", "refused", []string{"-url", f.URL, "-redis", "redis://" + refused}},
+		{"nothing there", "nothing answers at ws://" + refused, []string{"-url", "ws://" + refused + "/ws", "-redis", "redis://127.0.0.1:1"}},
 		{"nowhere to write", "no such file", []string{"-url", f.URL, "-redis", f.Control, "-html", "/nowhere/page.html"}},
 		{"no such gateway", "no such file", []string{"-gateway", "/nowhere/gateway"}},
 		{"gateway that ends", "ended early", []string{"-gateway", "/bin/false"}},
@@ -136,26 +124,5 @@ func TestRunErrors(t *testing.T) {
 				t.Errorf("exit %d, stderr %q, want 1 and %q", code, &stderr, tt.want)
 			}
 		})
-	}
-}
-
-func TestFloorKnowsItsCost(t *testing.T) {
-	t.Parallel()
-	f := startTestFloor(t, floor.Each)
-	p, err := floor.Dial(t.Context(), strings.TrimPrefix(f.Control, floor.Scheme+"://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // the test's end
-	c := connect(t, &double{url: f.URL}, 50, 1, 1)
-	if r, err := c.deliver(t.Context(), p, load{rate: 100, duration: 100 * time.Millisecond, payload: 128}, nil); err != nil || !r.Clean() {
-		t.Fatalf("%+v, %v, want clean", r, err)
-	}
-	s, err := p.Stats(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Connections != 50 || s.Publications != 10 || s.Deliveries != 500 || s.Writes != 500 || s.Failed != 0 || s.CPUUs <= 0 || s.ConnectUs <= 0 {
-		t.Errorf("stats %+v, want 50 connections, 10 publications, 500 deliveries and writes, and their cost", s)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/carillon-ws/carillon/bench/settings"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -61,7 +63,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 		}
 	}
 	var help bytes.Buffer
-	_, err := parseFlags([]string{"-h"}, &help)
+	_, err := settings.Parse([]string{"-h"}, &help)
 	if err == nil {
 		t.Fatal("-h is no error, want flag.ErrHelp")
 	}
@@ -69,7 +71,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newFlagSet(&config{}).VisitAll(func(f *flag.Flag) {
+	settings.NewFlags(&settings.Config{}).VisitAll(func(f *flag.Flag) {
 		if !strings.Contains(help.String(), "  -"+f.Name+" ") {
 			t.Errorf("the help does not name -%s", f.Name)
 		}
@@ -81,17 +83,17 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	t.Parallel()
-	cfg, err := parseFlags(nil, nil)
+	cfg, err := settings.Parse(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.connections != 10000 || cfg.channels != 1 || cfg.rate != 1 || cfg.payload != 128 || cfg.inflight != 0 || cfg.ownGateway() {
+	if cfg.Connections != 10000 || cfg.Channels != 1 || cfg.Rate != 1 || cfg.Payload != 128 || cfg.Inflight != 0 || cfg.OwnGateway() {
 		t.Errorf("defaults are %+v", cfg)
 	}
-	if cfg, err = parseFlags(strings.Fields("-max-inflight 4"), nil); err != nil || cfg.rate != 0 {
-		t.Errorf("-max-inflight 4: rate %v, %v, want none", cfg.rate, err)
+	if cfg, err = settings.Parse(strings.Fields("-max-inflight 4"), nil); err != nil || cfg.Rate != 0 {
+		t.Errorf("-max-inflight 4: rate %v, %v, want none", cfg.Rate, err)
 	}
-	if cfg, err = parseFlags([]string{"-gateway-args", "-loops 1  -ping-interval 0"}, nil); err != nil || len(cfg.gatewayArgs) != 4 || !cfg.ownGateway() {
-		t.Errorf("-gateway-args: %q, %v, want four", cfg.gatewayArgs, err)
+	if cfg, err = settings.Parse([]string{"-gateway-args", "-loops 1  -ping-interval 0"}, nil); err != nil || len(cfg.GatewayArgs) != 4 || !cfg.OwnGateway() {
+		t.Errorf("-gateway-args: %q, %v, want four", cfg.GatewayArgs, err)
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -10,35 +9,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/bench/benchtest"
+	"github.com/carillon-ws/carillon/bench/coordinator"
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
 )
-
-// until is a writer that closes seen when what is written contains text.
-type until struct {
-	text string
-	once sync.Once
-	seen chan struct{}
-}
-
-func (u *until) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(u.text)) {
-		u.once.Do(func() { close(u.seen) })
-	}
-	return len(p), nil
-}
 
 // startPausable is a worker elsewhere that says nothing more once pause is closed, and hangs up on nobody.
 func startPausable(t *testing.T, pause <-chan struct{}) (addr string) {
 	t.Helper()
-	ports, err := freePorts(1)
+	addrs, err := host.OwnAddrs(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	worker := net.JoinHostPort("127.0.0.1", ports[0])
+	worker := addrs[0]
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = listenAsWorker(ctx, worker, io.Discard) })
+	wg.Go(func() { _ = coordinator.ListenAsWorker(ctx, worker, io.Discard) })
 	awaitListener(t, worker)
 	front, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,7 +44,7 @@ func startPausable(t *testing.T, pause <-chan struct{}) (addr string) {
 		}
 		wg.Go(func() {
 			defer behind.Close()         //nolint:errcheck // the test's end
-			_, _ = io.Copy(behind, conn) // until the conductor hangs up
+			_, _ = io.Copy(behind, conn) // until the coordinator hangs up
 		})
 		for buf := make([]byte, 64<<10); ; {
 			n, err := behind.Read(buf)
@@ -83,9 +71,9 @@ func startPausable(t *testing.T, pause <-chan struct{}) (addr string) {
 
 func TestInterruptDoesNotWaitForASilentWorker(t *testing.T) {
 	t.Parallel()
-	steady := &until{text: "steady", seen: make(chan struct{})}
-	addr := startPausable(t, steady.seen)
-	f := startTestFloor(t, floor.Each)
+	steady := &benchtest.Until{Text: "steady", Seen: make(chan struct{})}
+	addr := startPausable(t, steady.Seen)
+	f := benchtest.StartFloor(t, floor.Each)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "result.json")
@@ -94,7 +82,7 @@ func TestInterruptDoesNotWaitForASilentWorker(t *testing.T) {
 		args := atFloor(f, "-connections 20 -rate 20 -duration 20s -progress plain -workers "+addr+" -json "+file)
 		status <- run(ctx, args, io.Discard, steady)
 	}()
-	<-steady.seen
+	<-steady.Seen
 	cancel()
 	select {
 	case got := <-status:

@@ -22,14 +22,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/bench/coordinator"
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/publish"
+	"github.com/carillon-ws/carillon/bench/settings"
 )
 
 // Exit statuses.
 const (
 	exitOK         = 0
 	exitError      = 1 // the run did not work, or something was lost, duplicated or out of order
-	exitUsage      = 2 // it was asked for wrongly
+	exitUsage      = 2 // bad flags or arguments
 	exitDemand     = 3 // a demand of -slo does not hold, or -vs-floor found a number worse than what must hold
 	exitRegression = 4 // compare found one
 	exitInvalid    = 5 // bench itself did not keep up: the figures are not the server's
@@ -41,11 +44,6 @@ func main() {
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
-
-// usageError marks errors that are the caller's: one sentence, exit status 2.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 var (
 	errUndelivered = errors.New("not everything was delivered once and in order")
@@ -66,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
-	if _, isUsage := errors.AsType[usageError](err); isUsage {
+	if _, isUsage := errors.AsType[settings.UsageError](err); isUsage {
 		fmt.Fprintln(stderr, "bench: "+err.Error())
 		return exitUsage
 	}
@@ -90,23 +88,23 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		case "floor":
 			return runFloor(ctx, args[1:], stdout, stderr)
 		case "worker":
-			return runWorker(ctx)
+			return coordinator.RunWorker(ctx)
 		case "compare":
 			return runCompare(args[1:], stdout)
 		}
 	}
-	cfg, err := parseFlags(args, stdout)
+	cfg, err := settings.Parse(args, stdout)
 	if err != nil {
 		return err
 	}
-	redis.SetLogger(quiet{})
+	redis.SetLogger(publish.Quiet{})
 	// A reader keeps a processor while it reads; whoever publishes must find another one, also when the machine (or
 	// our pinning) leaves us a single CPU.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), readers()+2))
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), coordinator.Readers()+2))
 	switch {
-	case cfg.worker != "":
-		return listenAsWorker(ctx, cfg.worker, stderr)
-	case cfg.vsFloor:
+	case cfg.Worker != "":
+		return coordinator.ListenAsWorker(ctx, cfg.Worker, stderr)
+	case cfg.VsFloor:
 		return runVsFloor(ctx, cfg, stdout, stderr)
 	default:
 		return runLoad(ctx, cfg, stdout, stderr)
@@ -120,7 +118,7 @@ func runFloor(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 		return err
 	}
 	if err != nil {
-		return usageError{err}
+		return settings.Usagef("%w", err)
 	}
 	return floor.Run(ctx, cfg, stdout, stderr)
 }

@@ -9,12 +9,12 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/carillon-ws/carillon/bench/benchtest"
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/target"
 )
 
 // The test binary is also the servers that the tests start, each in a process of its own as in a real run: the floor
@@ -32,26 +32,7 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	code := m.Run()
-	if code == 0 && goroutinesLeft() {
-		_ = pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// goroutinesLeft reports whether more than this one are there after a while.
-func goroutinesLeft() bool {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for range 200 {
-		// The runtime's own: os/signal keeps one once it was used.
-		if runtime.NumGoroutine() <= 2 {
-			return false
-		}
-		<-tick.C
-	}
-	return true
+	os.Exit(benchtest.Run(m))
 }
 
 // serveStandIn is a gateway as far as bench can tell: flags, /readyz, /info. Behind them works a floor server.
@@ -72,7 +53,7 @@ func serveStandIn(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, f.Stop)()
-	admin := &http.Server{Addr: flags["-admin"], Handler: standInAdmin(info{
+	admin := &http.Server{Addr: flags["-admin"], Handler: standInAdmin(target.Info{
 		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: "ws://" + f.Addr() + "/ws",
 		Redis: floor.Scheme + "://" + f.ControlAddr(), RedisEmbedded: true, Loops: 1,
 	})}
@@ -85,7 +66,7 @@ func serveStandIn(args []string) error {
 	return f.Serve()
 }
 
-func standInAdmin(i info) http.Handler {
+func standInAdmin(i target.Info) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /info", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(i) })

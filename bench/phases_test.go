@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,8 +14,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-ws/carillon/bench/benchtest"
+	"github.com/carillon-ws/carillon/bench/coordinator"
 	"github.com/carillon-ws/carillon/bench/floor"
+	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
+	"github.com/carillon-ws/carillon/bench/settings"
 )
 
 // play is a run as from the command line, with a short look at idle servers. The run may be invalid: how busy the
@@ -24,11 +27,11 @@ import (
 func play(t *testing.T, args ...string) *report.Result {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "result.json")
-	cfg, err := parseFlags(append(args, "-json", file, "-progress", "none"), nil)
+	cfg, err := settings.Parse(append(args, "-json", file, "-progress", "none"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.settle = 20 * time.Millisecond
+	cfg.Settle = 20 * time.Millisecond
 	var stdout, stderr bytes.Buffer
 	if err := runLoad(t.Context(), cfg, &stdout, &stderr); err != nil && !errors.Is(err, errInvalid) {
 		t.Fatalf("bench %s: %v\n%s%s", strings.Join(args, " "), err, &stdout, &stderr)
@@ -38,7 +41,7 @@ func play(t *testing.T, args ...string) *report.Result {
 		t.Fatal(err)
 	}
 	r := new(report.Result)
-	if cfg.repeat > 1 {
+	if cfg.Repeat > 1 {
 		return r
 	}
 	if err := json.Unmarshal(text, r); err != nil {
@@ -56,7 +59,7 @@ func TestEveryPhase(t *testing.T) {
 	for _, how := range []string{"", "-procs 3"} {
 		t.Run("processes "+how, func(t *testing.T) {
 			t.Parallel()
-			f := startTestFloor(t, floor.Each)
+			f := benchtest.StartFloor(t, floor.Each)
 			r := play(t, atFloor(f, "-connections 200 -channels 4 -rate 40 -duration 500ms -bursts 3 -churn 50%/s -phases settle,steady,burst,churn,storm,drain "+how)...)
 			var names []string
 			for _, p := range r.Phases {
@@ -69,7 +72,7 @@ func TestEveryPhase(t *testing.T) {
 				t.Errorf("phases %v, want %v", names, want)
 			}
 			if r.Burst.Received != 3*200 || r.Burst.First.P50 > r.Burst.Last.P50 {
-				t.Errorf("burst: %+v, want 600 deliveries, the first before the last", r.Burst.Delivered)
+				t.Errorf("burst: %+v, want 600 deliveries, the first before the last", r.Burst)
 			}
 			if r.Churn.Left < 30 {
 				t.Errorf("churn: %d left, want about 50", r.Churn.Left)
@@ -89,7 +92,7 @@ func TestEveryPhase(t *testing.T) {
 
 func TestVanishAndSlow(t *testing.T) {
 	t.Parallel()
-	f := startTestFloor(t, floor.Each)
+	f := benchtest.StartFloor(t, floor.Each)
 	r := play(t, atFloor(f, "-connections 100 -rate 20 -duration 300ms -vanish 100% -slow 10% -phases steady,slow,vanish")...)
 	if r.Slow == nil || r.Slow.Stalled != 10 || r.Slow.Others.Received != 6*90 || r.Slow.Unsignaled != 0 || !r.Slow.OK {
 		t.Errorf("slow: %+v, want 10 stalled, 540 heard by the others", r.Slow)
@@ -99,44 +102,19 @@ func TestVanishAndSlow(t *testing.T) {
 	}
 }
 
-// TestUnsignaledLossIsCaught has a gateway that loses what a slow client does not take, and says nothing.
-func TestUnsignaledLossIsCaught(t *testing.T) {
-	t.Parallel()
-	d := startDouble(t, func(_ *doubleConn, n int, frame []byte) []byte {
-		if n >= 5 && n < 8 {
-			return nil
-		}
-		return frame
-	})
-	c := connect(t, d, 10, 1, 1)
-	if _, err := c.deliver(t.Context(), d, quick, nil); err != nil {
-		t.Fatal(err)
-	}
-	j, err := c.judge(false)
-	if err != nil || j.Unsignaled != 30 || j.Told != 0 {
-		t.Errorf("judged %+v, %v, want 30 that nobody was told of", j, err)
-	}
-	if j, err = c.judge(false); err != nil || j.Unsignaled != 0 {
-		t.Errorf("judged again: %+v, %v, want a new beginning", j, err)
-	}
-}
-
 func TestWorkersElsewhere(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	ports, err := freePorts(2)
+	addrs, err := host.OwnAddrs(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var addrs []string
-	done := make(chan error, len(ports))
-	for _, p := range ports {
-		addr := net.JoinHostPort("127.0.0.1", p)
-		addrs = append(addrs, addr)
-		go func() { done <- listenAsWorker(ctx, addr, new(bytes.Buffer)) }()
+	done := make(chan error, len(addrs))
+	for _, addr := range addrs {
+		go func() { done <- coordinator.ListenAsWorker(ctx, addr, new(bytes.Buffer)) }()
 		awaitListener(t, addr)
 	}
-	f := startTestFloor(t, floor.Each)
+	f := benchtest.StartFloor(t, floor.Each)
 	args := atFloor(f, "-connections 50 -rate 20 -duration 300ms")
 	for range 2 { // a worker serves one bench after the other
 		r := play(t, append(args, "-workers", strings.Join(addrs, ","))...)
@@ -151,7 +129,7 @@ func TestWorkersElsewhere(t *testing.T) {
 		}
 	}
 	cancel()
-	for range ports {
+	for range addrs {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -179,12 +157,12 @@ func awaitListener(t *testing.T, addr string) {
 // TestOtherServers has a server with another path, another way to subscribe and to be published to, and no answer.
 func TestOtherServers(t *testing.T) {
 	t.Parallel()
-	d := startDouble(t, asItShould)
+	d := benchtest.Start(t, benchtest.AsItShould)
 	hub := http.NewServeMux()
 	hub.HandleFunc("POST /send/{channel}", func(w http.ResponseWriter, r *http.Request) {
 		var body bytes.Buffer
 		_, _ = body.ReadFrom(r.Body)
-		if err := d.send(r.PathValue("channel"), body.String()); err != nil {
+		if err := d.Send(r.PathValue("channel"), body.String()); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
@@ -195,7 +173,7 @@ func TestOtherServers(t *testing.T) {
 	server := &http.Server{Handler: hub}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
-	r := play(t, "-url", strings.Replace(d.url, "/ws", "/hub?v=2", 1), "-channel", "news",
+	r := play(t, "-url", strings.Replace(d.URL, "/ws", "/hub?v=2", 1), "-channel", "news",
 		"-subscribe", `{"channel":"{channel}","type":"subscribe"}`, "-ack", `"channel":"news"`,
 		"-publish", "http://"+l.Addr().String()+"/send/{channel}", "-connections", "20", "-rate", "20", "-duration", "300ms")
 	if r.Steady.Received != 120 || !r.OK {
@@ -203,62 +181,9 @@ func TestOtherServers(t *testing.T) {
 	}
 }
 
-func TestPublishThroughACommand(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "published")
-	p, err := startCommandPublisher("cat > "+file, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Publish(t.Context(), twoPublications()); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(p.Close(), p.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != "notifications:bench:0 one\nnotifications:bench:1 two\n" {
-		t.Errorf("the command read %q, %v", got, err)
-	}
-}
-
-// A command that does not read must not keep bench from being interrupted, and what it complains about must be seen.
-func TestCommandThatDoesNotRead(t *testing.T) {
-	t.Parallel()
-	complaint := &until{text: "not today", seen: make(chan struct{})}
-	p, err := startCommandPublisher("exec 0<&-; echo not today >&2; exec tail -f /dev/null", complaint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-complaint.seen
-	if err := p.Publish(t.Context(), twoPublications()); err == nil {
-		t.Error("published to a command that has closed its input")
-	}
-	_ = p.cmd.Process.Kill() // it would end by itself, some time
-	_ = p.Close()
-
-	if p, err = startCommandPublisher("exec tail -f /dev/null", io.Discard); err != nil { // reads nothing
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	full := make(chan error, 1)
-	go func() {
-		var err error
-		for err == nil {
-			err = p.Publish(ctx, twoPublications())
-		}
-		full <- err
-	}()
-	cancel()
-	if err := <-full; err == nil {
-		t.Error("no error")
-	}
-	_ = p.cmd.Process.Kill()
-	_ = p.Close()
-}
-
 func TestExitStatuses(t *testing.T) {
 	t.Parallel()
-	f := startTestFloor(t, floor.Each)
+	f := benchtest.StartFloor(t, floor.Each)
 	base := atFloor(f, "-connections 20 -rate 50 -duration 100ms -progress none -phases steady")
 	dir := t.TempDir()
 	slow, fast := filepath.Join(dir, "slow.json"), filepath.Join(dir, "fast.json")
@@ -280,6 +205,7 @@ func TestExitStatuses(t *testing.T) {
 		{"no regression", []string{"compare", "-max-regress", "10%", slow, fast}, exitOK},
 		{"a regression that nobody asked about", []string{"compare", fast, slow}, exitOK},
 		{"nothing to compare with", []string{"compare", fast, invalid, "-max-regress", "10%"}, exitInvalid},
+		{"nothing to compare", []string{"compare", invalid, invalid}, exitInvalid},
 		{"one file", []string{"compare", fast}, exitUsage},
 		{"no file", []string{"compare", fast, filepath.Join(dir, "none.json")}, exitError},
 		{"not a worker's parent", []string{"worker"}, exitUsage},
@@ -294,11 +220,11 @@ func TestExitStatuses(t *testing.T) {
 
 func TestPageOfARun(t *testing.T) {
 	t.Parallel()
-	f := startTestFloor(t, floor.Each)
+	f := benchtest.StartFloor(t, floor.Each)
 	page := filepath.Join(t.TempDir(), "run.html")
 	play(t, append(atFloor(f, "-connections 50 -rate 20 -duration 200ms -repeat 2 -name twice"), "-html", page)...)
 	text, err := os.ReadFile(page)
-	if err != nil || !bytes.Contains(text, []byte("twice (n=2)")) {
+	if err != nil || bytes.Count(text, []byte(`"kind":"load","name":"twice"`)) != 2 {
 		t.Errorf("the page of two runs: %d bytes, %v, want both", len(text), err)
 	}
 }

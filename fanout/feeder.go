@@ -9,31 +9,31 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// Loop is where the feeder hands frames over. Implemented by the server.
+// Loop is where the feeder posts frames. The server implements it.
 type Loop interface {
-	// Post appends item to what the loop has to send. It never blocks: an item that finds the mailbox full is dropped
-	// and told as a gap. A loop that is asleep stays so until Wake. Safe to call from any goroutine.
+	// Post appends item to the loop's mailbox. It never blocks: if the mailbox is full the item is dropped, and the
+	// channel's subscribers get a gap message. Post does not wake the loop. Safe to call from any goroutine.
 	Post(item Item)
-	// Wake has the loop send what was posted, if it is not doing so already. Safe to call from any goroutine.
+	// Wake makes the loop send what was posted, unless it is already awake. Safe to call from any goroutine.
 	Wake()
 }
 
-// maxUnflushed is how many publications are posted before the loops are woken, even though the source has more at
-// hand: about a quarter of a millisecond's worth.
+// maxUnflushed is how many publications are posted before the loops are woken, even if the source has not called Flush
+// yet. The feeder posts that many in about a quarter of a millisecond.
 const maxUnflushed = 64
 
 // Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
-// is a [Sink]: its methods run on the source's goroutine, or those of each fork on a goroutine of its own.
+// is a [Sink]: its methods run on the source's goroutine, and those of each fork on a goroutine of its own.
 type Feeder struct {
 	// Fixed at creation.
 	interest *Interest
 	loops    []Loop
 
 	// Owned by the source's goroutine.
-	posted  uint64 // loops that were posted to since the last Flush, a bit each
-	pending int    // publications posted since then
+	posted  uint64 // the loops that were posted to since the last Flush: bit i is loop i
+	pending int    // publications posted since the last Flush
 
-	// Atomic. Shared by all forks.
+	// Atomic. All forks share them.
 	stats *feederCounters
 }
 
@@ -49,11 +49,11 @@ type feederCounters struct {
 // FeederStats counts what came through a Feeder since it was made.
 type FeederStats struct {
 	Publications uint64 // taken from the source
-	Unheard      uint64 // of them, those that no connection here is subscribed to
+	Unheard      uint64 // of them, those without a subscriber on this gateway
 	Foreign      uint64 // of them, those whose Redis channel lacks the prefix
-	Replaced     uint64 // bytes that were not UTF-8 and went out as U+FFFD
-	Gaps         uint64 // times that everybody was told of a lost link
-	ChannelGaps  uint64 // channels whose subscribers alone were told
+	Replaced     uint64 // bytes that were not UTF-8 and were sent as U+FFFD
+	Gaps         uint64 // gap messages that were sent to all loops because the link was down
+	ChannelGaps  uint64 // channels whose subscribers alone got a gap message
 }
 
 // NewFeeder returns a Feeder for the loops; bit i of the interest is loops[i].
@@ -86,7 +86,7 @@ func (f *Feeder) Publish(redisChannel, payload string) {
 	f.post(loops, Item{Channel: channel, Frame: frame, TakenAt: Monotonic()})
 }
 
-// post gives item to the loops, a bit each. They wake at the next Flush.
+// post posts item to the loops, a bit each. They wake at the next Flush.
 func (f *Feeder) post(loops uint64, item Item) {
 	f.posted |= loops
 	for ; loops != 0; loops &= loops - 1 {
@@ -97,8 +97,8 @@ func (f *Feeder) post(loops uint64, item Item) {
 	}
 }
 
-// Flush implements [Sink]: whatever the source had read at once is in the mailboxes before a loop wakes, so it leaves
-// together. One wake-up a loop, however many publications.
+// Flush implements [Sink]. It wakes each loop that was posted to, once for any number of publications. So everything that
+// the source has read is in the mailboxes before a loop wakes, and leaves in as few writes as possible.
 func (f *Feeder) Flush() {
 	for loops := f.posted; loops != 0; loops &= loops - 1 {
 		f.loops[bits.TrailingZeros64(loops)].Wake()
@@ -106,9 +106,8 @@ func (f *Feeder) Flush() {
 	f.posted, f.pending = 0, 0
 }
 
-// Lost implements [Sink]. If no channel is named, everybody is told, by one shared frame, that something may have been
-// missed. That is nobody if no channel has a subscriber: whoever subscribes from now on hears what is published from now
-// on.
+// Lost implements [Sink]. If no channel is named, it posts one shared gap message for every connection. If no channel has a
+// subscriber it posts nothing: later subscribers get what is published after they subscribed.
 func (f *Feeder) Lost(redisChannels ...string) {
 	if len(redisChannels) > 0 {
 		f.lostSome(redisChannels)
@@ -127,7 +126,7 @@ func (f *Feeder) Lost(redisChannels ...string) {
 	}
 }
 
-// lostSome tells the subscribers of these channels, and nobody else.
+// lostSome posts a gap message for the subscribers of these channels, and for nobody else.
 func (f *Feeder) lostSome(redisChannels []string) {
 	now := time.Now().UnixMilli()
 	for _, redisChannel := range redisChannels {
@@ -172,5 +171,5 @@ func (f *Feeder) Stats() FeederStats {
 
 var started = time.Now()
 
-// Monotonic is the time in nanoseconds since the process started, on a clock that never jumps.
+// Monotonic returns the nanoseconds since the process started. Unlike the wall clock it never jumps.
 func Monotonic() int64 { return int64(time.Since(started)) }

@@ -29,7 +29,7 @@ func newFeeder(loops int) (*Feeder, *Interest, []*recorder) {
 	return NewFeeder(interest, asLoops), interest, recorders
 }
 
-func TestFeederPostsWhereItIsHeard(t *testing.T) {
+func TestFeederPostsToLoopsWithSubscribers(t *testing.T) {
 	f, interest, loops := newFeeder(4)
 	interest.Add("user:1", 1)
 	interest.Add("user:1", 3)
@@ -52,7 +52,7 @@ func TestFeederPostsWhereItIsHeard(t *testing.T) {
 	}
 }
 
-func TestFeederWakesOnceForWhatCameTogether(t *testing.T) {
+func TestFeederWakesOncePerFlush(t *testing.T) {
 	f, interest, loops := newFeeder(2)
 	interest.Add("a", 0)
 	interest.Add("b", 1)
@@ -60,7 +60,7 @@ func TestFeederWakesOnceForWhatCameTogether(t *testing.T) {
 		f.Publish("notifications:a", "x")
 	}
 	if loops[0].wakes != 0 {
-		t.Errorf("woken %d times before the source had handed over what it read", loops[0].wakes)
+		t.Errorf("woken %d times before Flush", loops[0].wakes)
 	}
 	f.Flush()
 	f.Flush()
@@ -87,17 +87,17 @@ func TestFeederReplacesBadUTF8(t *testing.T) {
 	}
 }
 
-func TestFeederLostTellsEveryLoop(t *testing.T) {
+func TestFeederLostPostsToEveryLoop(t *testing.T) {
 	f, interest, loops := newFeeder(3)
 	f.Lost()
 	if n := f.Stats().Gaps; n != 0 {
-		t.Errorf("%d gaps told with nobody subscribed", n)
+		t.Errorf("%d gaps without a subscriber", n)
 	}
 	interest.Add("user:1", 0)
 	f.Lost()
 	for i, lp := range loops {
 		if len(lp.items) != 1 || lp.items[0].Channel != "" || lp.items[0].Frame != loops[0].items[0].Frame {
-			t.Errorf("loop %d got %+v, want the one shared gap for everyone", i, lp.items)
+			t.Errorf("loop %d got %+v, want the one gap that all loops share", i, lp.items)
 		}
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 )
 
-// Index is one loop's table of channels and their subscribers. C stands for a connection in whatever form the loop
-// can write to it; it is copied into the lists, so that a walk touches no other memory.
+// Index is one loop's table of channels and their subscribers. C is what the loop needs to write to a connection. It is
+// copied into the lists, so that a walk reads no other memory.
 //
-// Not safe for concurrent use, by design: everything runs on the loop that owns it.
+// Not safe for concurrent use: it belongs to one loop.
 type Index[C any] struct {
 	byName   map[string]uint32
 	channels Slab[channel[C]]
@@ -17,12 +18,12 @@ type Index[C any] struct {
 	walk     walk
 }
 
-// channel is one channel's subscribers, in the order in which they subscribed until one leaves.
+// channel is one channel with its subscribers. They are in the order in which they subscribed, until one leaves.
 type channel[C any] struct {
 	name    string
 	members []Member[C]
-	stamp   uint32 // of the turn that last grouped a frame under it
-	group   int32  // which group of that turn
+	stamp   uint32 // Turn.stamp when the channel last got a group; 0: never
+	group   int32  // that group's place in Turn.groups
 }
 
 // Member is one entry of a channel's list of subscribers.
@@ -31,7 +32,7 @@ type Member[C any] struct {
 	sub  uint32
 }
 
-// subscription is the pair of a connection and a channel. A connection's subscriptions are a linked list.
+// subscription is one channel of one connection. A connection's subscriptions are a linked list.
 type subscription struct {
 	channel uint32
 	pos     uint32 // Invariant: channels[channel].members[pos].sub is this subscription
@@ -42,10 +43,10 @@ type subscription struct {
 // to the connection; only the Index changes it.
 type Subscriptions struct{ first uint32 }
 
-// Empty reports whether there are none.
+// Empty reports whether the connection has no subscription.
 func (s Subscriptions) Empty() bool { return s.first == 0 }
 
-// walk is the one walk over a channel's subscribers that may be under way.
+// walk is the place of a walk over a channel's subscribers. An Index has at most one walk at a time.
 type walk struct {
 	channel  uint32 // 0: none
 	cur, end int    // members [cur, end) are still to be visited
@@ -56,13 +57,16 @@ func NewIndex[C any]() *Index[C] {
 	return &Index[C]{byName: make(map[string]uint32)}
 }
 
-// Channels is the number of channels with a subscriber.
+// Channels returns the number of channels with a subscriber.
 func (ix *Index[C]) Channels() int { return len(ix.byName) }
 
-// Subscriptions is the number of (connection, channel) pairs.
+// Subscriptions returns the number of (connection, channel) pairs.
 func (ix *Index[C]) Subscriptions() int { return ix.subs.Live() }
 
-// Subscribers returns how many connections hear the channel.
+// All yields the name of each channel with a subscriber, in no order. The Index must not change meanwhile.
+func (ix *Index[C]) All() iter.Seq[string] { return maps.Keys(ix.byName) }
+
+// Subscribers returns how many subscribers the channel has.
 func (ix *Index[C]) Subscribers(name string) int {
 	if id := ix.byName[name]; id != 0 {
 		return len(ix.channels.At(id).members)
@@ -70,8 +74,9 @@ func (ix *Index[C]) Subscribers(name string) int {
 	return 0
 }
 
-// Subscribe adds c, whose list is subs, to the channel. It returns the channel's name as the Index keeps it (so that
-// callers can let go of theirs), and whether c is new to the channel and the channel new to the Index.
+// Subscribe adds c, whose list is subs, to the channel. kept is the channel's name as the Index keeps it: callers keep
+// that string, not their own copy. added reports whether c was not subscribed before, first whether the channel had no
+// subscriber.
 func (ix *Index[C]) Subscribe(subs *Subscriptions, name string, c C) (kept string, added, first bool) {
 	id, known := ix.byName[name]
 	if known && ix.find(*subs, id) != 0 {
@@ -89,14 +94,14 @@ func (ix *Index[C]) Subscribe(subs *Subscriptions, name string, c C) (kept strin
 	*sub = subscription{channel: id, pos: uint32(len(ch.members)), next: subs.first}
 	subs.first = subID
 	if ch.members == nil {
-		ch.members = make([]Member[C], 0, 1) // most channels are one user's: append would start with more
+		ch.members = make([]Member[C], 0, 1) // most channels have one subscriber; append would start with room for more
 	}
 	ch.members = append(ch.members, Member[C]{c, subID})
 	return ch.name, true, !known
 }
 
-// Unsubscribe takes the connection whose list is subs off the channel. It reports whether it was on it, and whether
-// the channel has lost its last subscriber.
+// Unsubscribe removes the connection whose list is subs from the channel. removed reports whether it was subscribed, last
+// whether it was the last subscriber.
 func (ix *Index[C]) Unsubscribe(subs *Subscriptions, name string) (removed, last bool) {
 	id, known := ix.byName[name]
 	if !known {
@@ -114,8 +119,8 @@ func (ix *Index[C]) Unsubscribe(subs *Subscriptions, name string) (removed, last
 	return false, false
 }
 
-// Leave takes the connection whose list is subs off all its channels. gone is called with each channel that has
-// lost its last subscriber.
+// Leave removes the connection whose list is subs from all its channels. gone is called with the name of each channel
+// that has lost its last subscriber.
 func (ix *Index[C]) Leave(subs *Subscriptions, gone func(name string)) {
 	for subs.first != 0 {
 		subID := subs.first
@@ -128,13 +133,13 @@ func (ix *Index[C]) Leave(subs *Subscriptions, gone func(name string)) {
 	}
 }
 
-// Subscribed reports whether the connection whose list is subs is on the channel.
+// Subscribed reports whether the connection whose list is subs is subscribed to the channel.
 func (ix *Index[C]) Subscribed(subs Subscriptions, name string) bool {
 	id := ix.byName[name]
 	return id != 0 && ix.find(subs, id) != 0
 }
 
-// Each gives the name of each channel on the list, the latest first. The list must not change meanwhile.
+// Each yields the name of each channel on the list, the newest first. The list must not change meanwhile.
 func (ix *Index[C]) Each(subs Subscriptions) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for id := subs.first; id != 0; {
@@ -150,7 +155,7 @@ func (ix *Index[C]) Each(subs Subscriptions) iter.Seq[string] {
 // find returns the subscription to channel id on the list, or 0.
 func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
 	if members := ix.channels.At(id).members; len(members) == 1 {
-		// One subscriber: asking whether it is this one is cheaper than reading the whole list.
+		// One subscriber: compare its number, which saves reading the record that matches.
 		only := members[0].sub
 		for subID := subs.first; subID != 0; subID = ix.subs.At(subID).next {
 			if subID == only {
@@ -169,8 +174,11 @@ func (ix *Index[C]) find(subs Subscriptions, id uint32) uint32 {
 	return 0
 }
 
-// remove deletes a subscription that is off its connection's list, keeping a walk under way right: whoever it has
-// visited is not visited again, whoever it has not is. It reports whether the channel is gone.
+// remove deletes a subscription that is no longer on its connection's list. It reports whether the channel is gone.
+//
+// The last member moves into the hole. A walk that is under way stays right: it visits each remaining member once. The
+// members are those it has visited, [0, cur), those it will visit, [cur, end), and those that came later. So the hole
+// moves through the parts: the last member of each part fills the hole in it.
 func (ix *Index[C]) remove(subID uint32) (gone bool) {
 	sub := ix.subs.At(subID)
 	id, hole := sub.channel, int(sub.pos)
@@ -204,7 +212,7 @@ func (ix *Index[C]) remove(subID uint32) (gone bool) {
 	return false
 }
 
-// move puts the member at from into the hole at to, and returns the new hole.
+// move puts the member at from into the hole at to, and returns from, which is the hole now.
 func (ix *Index[C]) move(ch *channel[C], from, to int) int {
 	if from != to {
 		ch.members[to] = ch.members[from]
@@ -214,7 +222,7 @@ func (ix *Index[C]) move(ch *channel[C], from, to int) int {
 }
 
 // StartWalk begins a walk over the subscribers that the channel has now; those that come later are not visited. It
-// reports whether there are any. A walk under way is given up.
+// reports whether there are any. It ends a walk that is under way.
 func (ix *Index[C]) StartWalk(name string) bool {
 	id := ix.byName[name]
 	if id == 0 {
@@ -225,8 +233,9 @@ func (ix *Index[C]) StartWalk(name string) bool {
 	return true
 }
 
-// WalkNext returns the next subscribers of the walk, n at most; an empty slice ends it. The slice is the Index's own
-// memory: the Index must not be changed while it is read. Between calls it may be: members may come and go.
+// WalkNext returns the next subscribers of the walk, at most n. An empty slice says that the walk has ended. The slice is
+// the Index's own memory: it is valid until the Index changes. The Index may change between two calls: a subscriber that
+// leaves is not visited any more.
 func (ix *Index[C]) WalkNext(n int) []Member[C] {
 	w := &ix.walk
 	if w.channel == 0 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// model is the Index as one would write it without a thought for speed.
+// model is what an Index should contain, in plain maps.
 type model struct {
 	members map[string]map[int]bool // channel -> connections
 	lists   map[int]*Subscriptions
@@ -22,9 +22,9 @@ func TestIndexAgainstModel(t *testing.T) {
 	}
 }
 
-// runIndexModel does random things to an Index and to the model, among them walks that pause while members come and
-// go: whoever was there at the start and stayed is visited exactly once, whoever left before being visited is not,
-// nobody is visited twice, and whoever came later is not.
+// runIndexModel changes an Index and the model in the same random way, and compares them. Members come and go also during
+// a walk. The walk must visit once who was there at its start and stays. It must not visit who left before, or who came
+// later.
 func runIndexModel(t *testing.T, rnd *rand.Rand) {
 	t.Helper()
 	ix := NewIndex[int]()
@@ -130,7 +130,7 @@ func TestIndexKeepsSubscribeOrder(t *testing.T) {
 		}
 		for _, m := range part {
 			if m.Conn != want {
-				t.Fatalf("visited %d, want %d: subscribers are walked in the order they came", m.Conn, want)
+				t.Fatalf("visited %d, want %d: the walk is in the order of the subscriptions", m.Conn, want)
 			}
 			want++
 		}
@@ -174,7 +174,7 @@ func TestIndexAllocations(t *testing.T) {
 		}
 	})
 	if got != 0 {
-		t.Errorf("a walk with comings and goings allocates %v times", got)
+		t.Errorf("a walk during which members come and go allocates %v times", got)
 	}
 }
 

@@ -6,16 +6,16 @@ import (
 	"sync"
 )
 
-// MaxLoops is the most loops a gateway can have: interest is one bit a loop.
+// MaxLoops is the most loops that a gateway can have: [Interest] has one bit for each.
 const MaxLoops = 64
 
-// interestShards is how many locks the interest is spread over, so that a loop that subscribes seldom meets the
-// feeder that looks up.
+// interestShards is how many shards the interest has, each with its own lock, so that a loop that changes it and the
+// feeder that reads it seldom wait for each other.
 const interestShards = 64
 
-// Interest says which loops hold a subscriber of a channel. Loops write it, when a channel gets its first or loses
-// its last subscriber there; the feeder reads it. Safe to call from any goroutine; calls hold a lock for the time of
-// a map operation, never longer.
+// Interest says which loops have a subscriber of a channel. A loop changes it when a channel gets its first or loses its
+// last subscriber on that loop; the feeder reads it. Safe to call from any goroutine. A call holds a lock for a few map
+// operations, not longer.
 //
 // A source that hears everything by a pattern needs no more. A source that asks for each channel calls [Interest.Follow]
 // first. From then on the interest also keeps
@@ -35,7 +35,7 @@ type interestShard struct {
 	loops   map[string]uint64   // Guarded by mu. Invariant: no value is 0.
 	settled map[string]struct{} // Guarded by mu. nil unless followed.
 	changed map[string]struct{} // Guarded by mu. nil unless followed.
-	_       [16]byte            // keeps two shards off one cache line
+	_       [16]byte            // no two shards share a cache line
 }
 
 // NewInterest returns an empty Interest.
@@ -61,7 +61,7 @@ func (in *Interest) shard(channel string) *interestShard {
 	return &in.shards[maphash.String(in.seed, channel)%interestShards]
 }
 
-// Add says that the loop holds a subscriber of the channel. The string is kept.
+// Add notes that the loop has a subscriber of the channel. The string is kept.
 //
 // It returns whether the channel is settled. If it is not, the loop lets the client wait: an [Item] without a Frame comes
 // when it is. With a source that hears everything by a pattern, every channel is settled.
@@ -86,7 +86,7 @@ func (in *Interest) Add(channel string, loop int) (settled bool) {
 	return settled
 }
 
-// Remove says that the loop no longer holds one.
+// Remove notes that the loop no longer has one.
 func (in *Interest) Remove(channel string, loop int) {
 	s := in.shard(channel)
 	s.mu.Lock()
@@ -134,7 +134,7 @@ func (in *Interest) Forget(loop int) {
 	}
 }
 
-// Loops returns the loops that hold a subscriber: bit i is loop i.
+// Loops returns the loops that have a subscriber of the channel: bit i is loop i.
 func (in *Interest) Loops(channel string) uint64 {
 	s := in.shard(channel)
 	s.mu.RLock()
@@ -212,7 +212,7 @@ func (in *Interest) Names(names []string) []string {
 	return names
 }
 
-// Channels counts the channels with a subscriber on any loop. It visits every shard: for statistics.
+// Channels returns how many channels have a subscriber on any loop. It locks every shard in turn: it is for statistics.
 func (in *Interest) Channels() int {
 	n := 0
 	for i := range in.shards {

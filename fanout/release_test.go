@@ -10,12 +10,16 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// TestTurnLetsGoOfABurst: once a batch is sent, nothing refers to its frames, however many they were. Otherwise a loop
-// on which it turns quiet keeps the whole burst in memory until the next publication.
-func TestTurnLetsGoOfABurst(t *testing.T) {
+// When a batch is sent, or its turn is given up, nothing refers to its frames, however many they were. Otherwise a loop
+// that has nothing more to send keeps a whole burst in memory until the next publication.
+func TestTurnForgetsTheBatch(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{1, 100, 6000} {
-		t.Run(fmt.Sprintf("items=%d", n), func(t *testing.T) {
+	for _, tc := range []struct {
+		n       int
+		givenUp bool // after the first bundle
+	}{{1, false}, {100, false}, {6000, false}, {1, true}, {6000, true}} {
+		n := tc.n
+		t.Run(fmt.Sprintf("items=%d/given-up=%t", n, tc.givenUp), func(t *testing.T) {
 			t.Parallel()
 			ix := NewIndex[int]()
 			var subs Subscriptions
@@ -30,8 +34,12 @@ func TestTurnLetsGoOfABurst(t *testing.T) {
 				batch.Add(it, 1<<30)
 			}
 			turn.Load(batch.Items)
-			for ok := true; ok; {
+			for ok := true; ok && !tc.givenUp; {
 				_, ok = turn.Next()
+			}
+			if tc.givenUp {
+				turn.Next()
+				turn.Reset()
 			}
 			batch.Reset()
 			runtime.GC()

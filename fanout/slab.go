@@ -1,24 +1,24 @@
 package fanout
 
-// slabChunk is how many records a slab grows by. Chunks never move, so growing copies nothing and wastes at most
-// one chunk, where an appended slice would waste a quarter.
+// slabChunk is how many records a slab grows by. Chunks never move: to grow copies nothing and wastes at most one chunk,
+// while a slice that is appended to wastes up to a quarter.
 const slabChunk = 512
 
-// Slab holds records under small numbers, from 1 on; number 0 is never given out: it means none. The zero value is an
-// empty slab. Not safe for concurrent use: it belongs to the loop whose records it holds.
+// Slab holds records under small numbers. The first number is 1; 0 means none. The zero value is an empty slab. Not safe
+// for concurrent use: it belongs to the loop whose records it holds.
 type Slab[T any] struct {
 	chunks []*[slabChunk]T
 	free   []uint32
-	used   uint32 // numbers given out so far, free ones included
+	used   uint32 // the highest number that Take has returned
 }
 
-// At returns the record of id, a number that was given out. The pointer stays good until Put(id).
+// At returns the record of id, a number that Take has returned. The pointer is valid until Put(id).
 func (s *Slab[T]) At(id uint32) *T {
 	id--
 	return &s.chunks[id/slabChunk][id%slabChunk]
 }
 
-// Take returns a zero record and its number: one that was put back, or the next.
+// Take returns a zero record and its number: a number that was put back, or the next one.
 func (s *Slab[T]) Take() (uint32, *T) {
 	if n := len(s.free); n > 0 {
 		id := s.free[n-1]
@@ -32,12 +32,12 @@ func (s *Slab[T]) Take() (uint32, *T) {
 	return s.used, s.At(s.used)
 }
 
-// Put takes a number back and forgets its record.
+// Put frees a number and clears its record.
 func (s *Slab[T]) Put(id uint32) {
 	s.free = append(s.free, id)
 	var zero T
 	*s.At(id) = zero
 }
 
-// Live is how many numbers are in use.
+// Live returns how many numbers are in use.
 func (s *Slab[T]) Live() int { return int(s.used) - len(s.free) }

@@ -2,8 +2,7 @@ package fanout
 
 import "testing"
 
-// TestSlab: numbers come from 1 on and come again, a record stays where it is while the slab grows, and is zero when it
-// is taken.
+// Numbers begin at 1 and are used again. A record does not move while the slab grows, and it is zero when it is taken.
 func TestSlab(t *testing.T) {
 	t.Parallel()
 	var s Slab[int]

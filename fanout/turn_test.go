@@ -14,26 +14,26 @@ func item(channel, data string) Item {
 	return Item{Channel: channel, Frame: f, TakenAt: 1}
 }
 
-// runs plays a turn to its end and writes each run as channel:data,data.
-func runs(turn *Turn[int]) string {
+// bundles calls Next until the end, and writes each bundle as channel:data,data.
+func bundles(turn *Turn[int]) string {
 	var out []string
 	for {
-		run, ok := turn.Next()
+		bundle, ok := turn.Next()
 		if !ok {
 			return strings.Join(out, " ")
 		}
 		var data []string
 		joined := ""
-		for _, f := range run.Frames {
+		for _, f := range bundle.Frames {
 			joined += string(f.Bytes())
 			_, rest, _ := strings.Cut(string(f.Bytes()), `"data":"`)
 			text, _, _ := strings.Cut(rest, `"`)
 			data = append(data, text)
 		}
-		if joined != string(run.Bytes) {
+		if joined != string(bundle.Bytes) {
 			return "Bytes is not the frames joined"
 		}
-		out = append(out, run.Channel+":"+strings.Join(data, ","))
+		out = append(out, bundle.Channel+":"+strings.Join(data, ","))
 	}
 }
 
@@ -48,8 +48,8 @@ func TestTurnGroups(t *testing.T) {
 		{"one", []Item{item("a", "1")}, "a:1"},
 		{"joined", []Item{item("a", "1"), item("a", "2"), item("a", "3")}, "a:1,2,3"},
 		{"two channels", []Item{item("a", "1"), item("b", "2"), item("a", "3"), item("b", "4")}, "a:1,3 b:2,4"},
-		{"nobody hears it", []Item{item("x", "1"), item("a", "2")}, "a:2"},
-		{"for everyone is a fence", []Item{item("a", "1"), everyone, item("a", "2"), item("a", "3")}, "a:1 : a:2,3"},
+		{"no subscriber", []Item{item("x", "1"), item("a", "2")}, "a:2"},
+		{"for every connection stays in its place", []Item{item("a", "1"), everyone, item("a", "2"), item("a", "3")}, "a:1 : a:2,3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,15 +60,15 @@ func TestTurnGroups(t *testing.T) {
 			turn := NewTurn(ix)
 			for range 2 { // the second time the turn's memory is reused
 				turn.Load(tt.items)
-				if got := runs(turn); got != tt.want {
-					t.Errorf("runs = %q, want %q", got, tt.want)
+				if got := bundles(turn); got != tt.want {
+					t.Errorf("bundles = %q, want %q", got, tt.want)
 				}
 			}
 		})
 	}
 }
 
-func TestTurnSplitsLongRuns(t *testing.T) {
+func TestTurnSplitsLongGroups(t *testing.T) {
 	ix := NewIndex[int]()
 	var subs Subscriptions
 	ix.Subscribe(&subs, "a", 1)
@@ -80,21 +80,21 @@ func TestTurnSplitsLongRuns(t *testing.T) {
 	turn.Load(items)
 	frames := 0
 	for {
-		run, ok := turn.Next()
+		bundle, ok := turn.Next()
 		if !ok {
 			break
 		}
-		if len(run.Bytes) > maxJoin {
-			t.Errorf("a run of %d bytes, want at most %d", len(run.Bytes), maxJoin)
+		if len(bundle.Bytes) > maxJoin {
+			t.Errorf("a bundle of %d bytes, want at most %d", len(bundle.Bytes), maxJoin)
 		}
-		frames += len(run.Frames)
+		frames += len(bundle.Frames)
 	}
 	if frames != len(items) {
 		t.Errorf("%d frames came out, want %d", frames, len(items))
 	}
 }
 
-// TestTurnOrder checks the promise that matters: per channel, the order of the batch.
+// Within a channel, the order of the batch is kept.
 func TestTurnOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 7))
 	ix := NewIndex[int]()
@@ -113,15 +113,15 @@ func TestTurnOrder(t *testing.T) {
 		}
 		turn.Load(items)
 		for {
-			run, ok := turn.Next()
+			bundle, ok := turn.Next()
 			if !ok {
 				break
 			}
-			for _, f := range run.Frames {
-				if f != want[run.Channel][0] {
-					t.Fatalf("channel %s: frame out of order", run.Channel)
+			for _, f := range bundle.Frames {
+				if f != want[bundle.Channel][0] {
+					t.Fatalf("channel %s: frame out of order", bundle.Channel)
 				}
-				want[run.Channel] = want[run.Channel][1:]
+				want[bundle.Channel] = want[bundle.Channel][1:]
 			}
 		}
 		for c, rest := range want {
@@ -151,7 +151,7 @@ func TestTurnAllocations(t *testing.T) {
 	}
 }
 
-func TestBatchDropsWholeAndTells(t *testing.T) {
+func TestBatchDropsWholeItems(t *testing.T) {
 	var b Batch
 	big := item("a", strings.Repeat("x", 1000))
 	limit := big.Frame.Len() * 3
@@ -163,7 +163,7 @@ func TestBatchDropsWholeAndTells(t *testing.T) {
 	if b.Add(item("b", strings.Repeat("y", 1000)), limit) {
 		t.Error("Add over the limit = true")
 	}
-	b.TellGaps(42)
+	b.AppendGaps(42)
 	got := map[string]string{}
 	for _, it := range b.Items[3:] {
 		got[it.Channel] = string(it.Frame.Bytes()[2:])
@@ -183,15 +183,29 @@ func TestBatchDropsWholeAndTells(t *testing.T) {
 	}
 }
 
-func TestBatchForgetsNamesNotLosses(t *testing.T) {
+// A gap says how many publications were dropped. A message that is not a publication is none of them.
+func TestBatchCountsOnlyPublications(t *testing.T) {
+	var b Batch
+	b.Add(item("a", "x"), 1)
+	if b.Add(Item{Frame: protocol.NewFrame(&protocol.Message{Type: protocol.MessageGap, Reason: protocol.GapRedis})}, 1) {
+		t.Fatal("Add over the limit = true")
+	}
+	b.AppendGaps(42)
+	got := string(b.Items[1].Frame.Bytes()[2:])
+	if want := `{"type":"gap","reason":"overload","timestamp":42}`; got != want {
+		t.Errorf("gap = %s, want %s", got, want)
+	}
+}
+
+func TestBatchForgetsNamesNotGaps(t *testing.T) {
 	var b Batch
 	b.Add(item("first", "x"), 1)
 	for i := range maxGapChannels + 10 {
 		b.Add(item(fmt.Sprint(i), "x"), 1)
 	}
-	b.TellGaps(1)
+	b.AppendGaps(1)
 	if len(b.Items) != 2 || b.Items[1].Channel != "" {
-		t.Errorf("%d items, the last for %q; want one gap for everyone", len(b.Items), b.Items[len(b.Items)-1].Channel)
+		t.Errorf("%d items, the last for %q; want one gap for every connection", len(b.Items), b.Items[len(b.Items)-1].Channel)
 	}
 }
 

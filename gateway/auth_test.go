@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// mint is `gateway token`.
+// mint runs `gateway token` and returns the token.
 func mint(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -22,7 +24,7 @@ func mint(t *testing.T, args ...string) string {
 	return strings.TrimSpace(stdout.String())
 }
 
-// A token made by one command is taken by the other; nothing of it reaches the log; an operator ends the connection.
+// The gateway takes a token that `gateway token` made, logs nothing of it, and an operator can end the connection.
 func TestTokenToKick(t *testing.T) {
 	t.Parallel()
 	key := filepath.Join(t.TempDir(), "jwt.key")
@@ -49,7 +51,7 @@ func TestTokenToKick(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, text, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(text), `"subscribed"`) {
-		t.Fatalf("message %s, %v: the space behind the comma is no part of the pattern", text, err)
+		t.Fatalf("message %s, %v: the space after the comma must not be part of the pattern", text, err)
 	}
 	resp, err := http.Post(gw.admin+"/disconnect", "application/json", strings.NewReader(`{"user":"ann"}`))
 	if err != nil {
@@ -69,11 +71,11 @@ func TestTokenToKick(t *testing.T) {
 	}
 }
 
-// A key of tokens is as good as -insecure: the gateway may then listen beyond loopback.
+// With a key for tokens the gateway may listen beyond loopback without -insecure.
 func TestBeyondLoopbackWithTokens(t *testing.T) {
 	t.Parallel()
-	cfg, err := parseFlags("serve", []string{"-addr", "0.0.0.0:8080", "-redis", "redis://127.0.0.1", "-jwt-secret", "k"}, io.Discard)
-	if err != nil || !cfg.authenticates() {
-		t.Errorf("parseFlags = %v", err)
+	cfg, err := settings.Parse("serve", []string{"-addr", "0.0.0.0:8080", "-redis", "redis://127.0.0.1", "-jwt-secret", "k"}, io.Discard)
+	if err != nil || !cfg.Authenticates() {
+		t.Errorf("settings.Parse = %v", err)
 	}
 }

@@ -13,36 +13,40 @@ import (
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// errHost is the outcome of a host that does not hold what it is asked to. The report says why.
-var errHost = errors.New("doctor: this host does not hold that many connections")
+// errHost is returned when a check failed. The report says which.
+var errHost = errors.New("doctor: this host cannot hold that many connections")
 
-// examine is `gateway doctor`: whether this host, and a Redis, can hold a number of connections.
+// examine is `gateway doctor`: it reports whether this host, and a Redis, can hold a number of connections.
 func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("doctor")
-	cfg := &config{}
+	cfg := &settings.Settings{}
 	connections := 0
-	number(&connections, 10_000)(fs, "connections", "connections that the host is to hold")
-	serve := newFlagSet(cfg)
+	settings.Number(&connections, 10_000)(fs, "connections", "how many connections the host has to hold")
+	serve := settings.NewFlagSet(cfg)
 	for _, name := range []string{"addr", "admin", "loops", "redis", "redis-ca", "redis-cert", "redis-key", "interest", "send-buffer", "memory-limit"} {
-		fs.Var(serve.Lookup(name).Value, name, "as given to the gateway")
+		fs.Var(serve.Lookup(name).Value, name, "the value that the gateway gets")
 	}
-	proxy := fs.Bool("proxy", false, "the proxy in front runs on this host too")
-	asJSON := fs.Bool("json", false, "write JSON")
-	if err := parseCommand(fs, args, "gateway doctor [flags]: can this host hold so many connections? Changes nothing. Exit status: 0 yes, perhaps with\nwarnings; 1 no; 2 asked wrongly.", stdout); err != nil {
+	proxy := fs.Bool("proxy", false, "a proxy in front of the gateway runs on this host too")
+	asJSON := fs.Bool("json", false, "write the report as JSON")
+	if err := parseCommand(fs, args, "gateway doctor [flags]: reports whether this host can hold a number of connections. It changes nothing.\nExit status: 0 it can, perhaps with warnings; 1 it cannot; 2 bad flags or arguments.", stdout); err != nil {
 		return err
 	}
 	switch {
 	case fs.NArg() > 0:
-		return usagef("doctor: unexpected argument %q", fs.Arg(0))
+		return settings.Usagef("doctor: unexpected argument %q", fs.Arg(0))
 	case connections < 1 || connections > maxConnections:
-		return usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
+		return settings.Usagef("doctor: -connections %d: between 1 and %d are possible", connections, maxConnections)
 	}
-	cfg.server.MaxConnections = connections
+	if err := cfg.CheckLoops(); err != nil {
+		return err
+	}
+	cfg.Server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy
-	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, redis.Config{URL: cfg.redis, TLS: cfg.redisTLS, Mode: cfg.interest})...)
+	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, redis.Config{URL: cfg.Redis, TLS: cfg.RedisTLS, Mode: cfg.Interest})...)
 	report := doctor.NewReport(p, results)
 	write := report.WriteText
 	if *asJSON {
@@ -57,27 +61,27 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	return nil
 }
 
-// maxConnections bounds what the doctor is asked: beyond it the arithmetic is about no host there is.
+// maxConnections is the most that -connections takes. No host holds more, and the arithmetic does not overflow up to it.
 const maxConnections = 100_000_000
 
-// host is this one, with the memory limit that the flags would set.
-func host(cfg *config) doctor.Host {
+// host returns this host, with the memory limit that the flags would set.
+func host(cfg *settings.Settings) doctor.Host {
 	h := doctor.ThisHost()
-	if os.Getenv("GOMEMLIMIT") == "" && cfg.memoryLimit > 0 {
-		h.MemoryLimit = int64(cfg.memoryLimit)
+	if os.Getenv("GOMEMLIMIT") == "" && cfg.MemoryLimit > 0 {
+		h.MemoryLimit = int64(cfg.MemoryLimit)
 	}
 	return h
 }
 
-// plan is what the flags ask of the host.
-func plan(cfg *config) doctor.Plan {
+// plan returns what the flags ask of the host.
+func plan(cfg *settings.Settings) doctor.Plan {
 	p := doctor.Plan{
-		Connections: cfg.server.MaxConnections,
-		Files:       server.FilesFor(cfg.server.MaxConnections, cfg.server.Loops),
-		Loops:       cfg.server.Loops,
-		SendBuffer:  cfg.server.SendBuffer,
+		Connections: cfg.Server.MaxConnections,
+		Files:       server.FilesFor(cfg.Server.MaxConnections, cfg.Server.Loops, otherFiles(cfg)),
+		Loops:       cfg.Server.Loops,
+		SendBuffer:  cfg.Server.SendBuffer,
 	}
-	for _, addr := range []string{cfg.addr, cfg.admin} {
+	for _, addr := range []string{cfg.Addr, cfg.Admin} {
 		_, text, _ := net.SplitHostPort(addr)
 		if port, err := strconv.Atoi(text); err == nil && port > 0 {
 			p.Ports = append(p.Ports, port)
@@ -86,19 +90,19 @@ func plan(cfg *config) doctor.Plan {
 	return p
 }
 
-// warnOfHost says at start-up what the host lacks for the connections that the flags ask for.
-func warnOfHost(cfg *config, log *slog.Logger) {
-	if cfg.server.MaxConnections == 0 {
-		return // as many as fit is what was asked for
+// warnOfHost logs at start-up what the host lacks for -max-connections.
+func warnOfHost(cfg *settings.Settings, log *slog.Logger) {
+	if cfg.Server.MaxConnections == 0 {
+		return // the gateway takes as many as fit
 	}
 	lacks := 0
 	for _, r := range doctor.Examine(host(cfg), plan(cfg)) {
 		if r.Status == doctor.Fail {
 			lacks++
-			log.Warn("this host allows less than -max-connections asks for", "check", r.Check, "value", r.Value, "needed", r.Needed, "fix", r.Fix)
+			log.Warn("this host allows less than -max-connections needs", "check", r.Check, "value", r.Value, "needed", r.Needed, "fix", r.Fix)
 		}
 	}
 	if lacks > 0 {
-		log.Warn("gateway doctor tells all of it", "command", fmt.Sprintf("gateway doctor -connections %d", cfg.server.MaxConnections), "lacks", lacks)
+		log.Warn("gateway doctor shows every check", "command", fmt.Sprintf("gateway doctor -connections %d", cfg.Server.MaxConnections), "failed", lacks)
 	}
 }

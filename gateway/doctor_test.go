@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 func TestDoctor(t *testing.T) {
@@ -23,7 +24,7 @@ func TestDoctor(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"few", []string{"-connections", "10"}, exitOK, "10 connections: this host holds them"},
+		{"few", []string{"-connections", "10"}, exitOK, "10 connections: this host can hold them"},
 		{"more than any process may have", []string{"-connections", "100000000"}, exitError, "FAIL  open files"},
 		{"with Redis", []string{"-connections", "10", "-redis", redis.URL()}, exitOK, "Redis pubsub buffer"},
 		{"Redis is away", []string{"-connections", "10", "-redis", redistest.Reserve(t).URL()}, exitError, "FAIL  Redis"},
@@ -55,12 +56,13 @@ func TestDoctorJSON(t *testing.T) {
 	}
 }
 
-// TestFilesFor: what the doctor asks of the kernel, 1,024 more than the connections, covers what the gateway asks.
+// TestFilesFor: the doctor checks fs.nr_open for 1,024 files more than connections; the gateway needs no more than that.
 func TestFilesFor(t *testing.T) {
 	t.Parallel()
+	others := otherFiles(&settings.Settings{}) // the embedded Redis included
 	for _, connections := range []int{1, 100, 3000, 4096, 1_000_000} {
 		for _, loops := range []int{1, 2, 64} {
-			need := server.FilesFor(connections, loops)
+			need := server.FilesFor(connections, loops, others)
 			if need <= connections || need > connections+1024 {
 				t.Errorf("FilesFor(%d, %d) = %d: the kernel's ceiling is checked for at most 1,024 more", connections, loops, need)
 			}
@@ -68,7 +70,8 @@ func TestFilesFor(t *testing.T) {
 	}
 }
 
-// TestHostIsTooSmall: the flags ask for more than the host allows, and start-up says what, before the gateway refuses.
+// TestHostIsTooSmall: when -max-connections is more than the host allows, the log says what is too small before the
+// gateway ends.
 func TestHostIsTooSmall(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
@@ -78,23 +81,23 @@ func TestHostIsTooSmall(t *testing.T) {
 	}
 	for _, want := range []string{"open files", "fs.nr_open", "gateway doctor -connections 100000000"} {
 		if !strings.Contains(stderr.String(), want) {
-			t.Errorf("start-up says nothing of %q: %s", want, &stderr)
+			t.Errorf("the log at start-up does not say %q: %s", want, &stderr)
 		}
 	}
 }
 
-// TestHealthcheckKnowsTheEnvironment: a container whose CARILLON_ADMIN moves the listener is not unhealthy for it.
+// TestHealthcheckKnowsTheEnvironment: healthcheck finds the listener where CARILLON_ADMIN has moved it.
 func TestHealthcheckKnowsTheEnvironment(t *testing.T) {
 	gw := start(t)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(gw.admin, "http://"))
-	for _, admin := range []string{"127.0.0.1:" + port, "0.0.0.0:" + port, ":" + port} { // the latter two are what it listens on
+	for _, admin := range []string{"127.0.0.1:" + port, "0.0.0.0:" + port, ":" + port} { // the last two stand for all addresses
 		t.Setenv("CARILLON_ADMIN", admin)
 		if s := run(t.Context(), []string{"healthcheck"}, io.Discard, os.Stderr); s != exitOK {
 			t.Errorf("CARILLON_ADMIN=%s: exit status %d", admin, s)
 		}
 	}
 	if s := run(t.Context(), []string{"healthcheck", "-admin", "127.0.0.1:1"}, io.Discard, io.Discard); s != exitError {
-		t.Errorf("a flag does not win over the environment: exit status %d", s)
+		t.Errorf("-admin does not win over CARILLON_ADMIN: exit status %d", s)
 	}
 }
 
@@ -115,14 +118,14 @@ func TestHealthcheck(t *testing.T) {
 	redis.Kill()
 	gw.awaitReady(t, 503)
 	if s := check("-admin", admin); s != exitOK {
-		t.Errorf("without Redis it is alive all the same: exit status %d", s)
+		t.Errorf("without Redis it must be alive: exit status %d", s)
 	}
 	if s := check("-admin", admin, "-ready"); s != exitError {
-		t.Errorf("without Redis it is not ready: exit status %d", s)
+		t.Errorf("without Redis it must not be ready: exit status %d", s)
 	}
 	gw.stop()
 	if s := check("-admin", admin); s != exitError {
-		t.Errorf("gone: exit status %d", s)
+		t.Errorf("after its end: exit status %d", s)
 	}
 	if s := check("x"); s != exitUsage {
 		t.Errorf("stray word: exit status %d", s)

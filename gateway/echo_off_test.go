@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestEchoIsNotShipped holds that what a conformance build adds is in no other.
+// TestEchoIsNotShipped: -echo is in a conformance build only.
 func TestEchoIsNotShipped(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer

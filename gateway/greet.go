@@ -8,24 +8,25 @@ import (
 	"strings"
 
 	"github.com/carillon-ws/carillon/fanout/redis"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// sayHow logs every setting that is not the default, in one line.
-func (g *gateway) sayHow() {
-	g.log.LogAttrs(context.Background(), slog.LevelInfo, "settings", g.cfg.changed(os.Environ())...)
-	if wrong := misspelt(os.Environ()); len(wrong) > 0 {
+// logSettings logs every setting that is not the default, in one line.
+func (g *gateway) logSettings() {
+	g.log.LogAttrs(context.Background(), slog.LevelInfo, "settings", g.cfg.Changed(os.Environ())...)
+	if wrong := settings.Misspelt(os.Environ()); len(wrong) > 0 {
 		g.log.Warn("unknown variables have no effect", "variables", strings.Join(wrong, ", "))
 	}
 }
 
-// greet says what listens where: to people with what to try next, to machines in a line of the log.
+// greet says what listens where. People get a text with what to try next, machines a line of the log.
 func (g *gateway) greet() {
-	auth := "none, so loopback only"
+	auth := "none; the gateway listens on loopback only"
 	switch {
 	case g.verifier != nil:
-		auth = "a token for each client (gateway token -h makes one to try)"
-	case g.cfg.insecure:
-		auth = "none (-insecure): anyone who reaches the port hears any channel"
+		auth = "each client needs a token (gateway token -h makes one to try)"
+	case g.cfg.Insecure:
+		auth = "none (-insecure): anyone who reaches the port can hear any channel"
 	}
 	if !g.log.text {
 		g.log.Info("listening", "version", version(), "clients", "ws://"+g.server.Addr()+"/ws", "admin", "http://"+g.admin.Addr()+"/",
@@ -36,7 +37,7 @@ func (g *gateway) greet() {
 	admin := "http://" + g.admin.Addr()
 	place := g.redis.String()
 	if g.embedded != nil {
-		place = "embedded at " + g.embedded.Addr() + " (for trying out: nothing survives a restart)"
+		place = "embedded at " + g.embedded.Addr() + " (for trying out: it keeps nothing over a restart)"
 	}
 	fmt.Fprintf(g.log.lines, `
   carillon %s
@@ -55,7 +56,7 @@ func (g *gateway) greet() {
 `, version(), g.server.Addr(), len(g.server.Loops()), g.server.MaxConnections(), admin, place, auth, admin, admin, g.publishLine())
 }
 
-// publishLine is a command that adds one notification to the demo page.
+// publishLine is a command that publishes one notification to the channel of the demo page.
 func (g *gateway) publishLine() string {
 	if g.embedded == nil && g.redis.Kind() != redis.Single {
 		return "gateway publish " + demoChannel + " hello"

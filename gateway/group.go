@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// group runs the parts of the program, each on a goroutine of its own. When one returns, the context of all ends;
-// wait returns when all have, with the first error.
+// group runs the parts of the program, each on a goroutine of its own. When one part returns, the context of all parts
+// ends. wait returns when all parts have returned, with what the first one returned.
 type group struct {
 	ctx    context.Context
 	cancel context.CancelFunc

@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// TestImports: the walls between packages hold for what is linked through others, too; the linter sees only what a file
-// imports itself.
+// TestImports: a package must not depend on certain others, also not through a third one. The linter sees only what a
+// file itself imports.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	const module, redis, gnet = "github.com/carillon-ws/carillon/", "github.com/redis/go-redis", "github.com/panjf2000/gnet"
 	const mini, lua = "github.com/alicebob/miniredis", "github.com/yuin/gopher-lua"
 	for _, tt := range []struct {
 		pkg   string
-		needs string // proves that the listing says something
+		needs string // a dependency that must be listed: proves that the listing works
 		never []string
 	}{
 		{"protocol", "github.com/gobwas/ws", []string{redis, mini, lua, gnet, module + "fanout", module + "gateway"}},
@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 		if !needed {
-			t.Errorf("%s does not depend on %s: is it still the package that is meant?", tt.pkg, tt.needs)
+			t.Errorf("%s does not depend on %s: is this still the right package?", tt.pkg, tt.needs)
 		}
 	}
 }

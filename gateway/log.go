@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// logQueue is how many lines wait for whoever reads standard error.
+// logQueue is how many lines can wait to be written to standard error.
 const logQueue = 1024
 
-// logPatience is how long the end of the process waits for lines that are not written yet.
+// logPatience is how long close waits for lines that are not written yet.
 const logPatience = time.Second
 
-// logWriter takes the log off the hands of whoever logs, event loops among them: a pipe that nobody reads, or a
-// terminal that is held, must not stop them. Lines that find the queue full are dropped, and said once there is room.
-// Safe for concurrent use.
+// logWriter writes the log on a goroutine of its own. So a pipe that nobody reads, or a terminal that is stopped, does
+// not block those who log, event loops among them. A line that finds the queue full is dropped and counted; a notice
+// with the number of dropped lines is written when the queue has room again. Safe for concurrent use.
 type logWriter struct {
 	w       io.Writer
-	notice  func(dropped uint64) []byte // the line that says so
+	notice  func(dropped uint64) []byte // makes the line that says how many were dropped
 	lines   chan []byte
-	dropped atomic.Uint64 // since the last notice
-	total   atomic.Uint64
+	dropped atomic.Uint64 // lines dropped since the last notice
+	total   atomic.Uint64 // lines dropped since the start
 	closing chan struct{}
-	written chan struct{} // closed when everything is
+	written chan struct{} // closed when every line of the queue is written
 }
 
-// newLogWriter writes to w from a goroutine of its own, which close ends.
+// newLogWriter starts the goroutine that writes to w. close ends it.
 func newLogWriter(w io.Writer, notice func(dropped uint64) []byte) *logWriter {
 	l := &logWriter{w: w, notice: notice, lines: make(chan []byte, logQueue), closing: make(chan struct{}), written: make(chan struct{})}
 	go l.run()
@@ -52,7 +52,7 @@ func (l *logWriter) write(line []byte) {
 	if n := l.dropped.Swap(0); n > 0 {
 		_, _ = l.w.Write(l.notice(n))
 	}
-	_, _ = l.w.Write(line) // there is nowhere left to say it
+	_, _ = l.w.Write(line) // an error has nowhere to go
 }
 
 // Write takes one line. It never blocks and never fails.
@@ -66,7 +66,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// close has what was logged before written, unless that takes longer than logPatience. What is logged later is lost.
+// close waits until what was logged before is written, but for logPatience at most. What is logged later is lost.
 func (l *logWriter) close() {
 	close(l.closing)
 	select {

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// A reader that stops must not stop whoever logs; once it reads again it is told what it did not get.
+// A reader that stops reading does not block the gateway. When it reads again, a line says how many lines it lost.
 func TestLogWriterNeverBlocks(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
@@ -26,21 +28,21 @@ func TestLogWriterNeverBlocks(t *testing.T) {
 		text <- string(all)
 	}()
 	log.close()
-	<-log.written // close is only so patient, and this machine may be busy
+	<-log.written // close may give up before that on a busy machine
 	_ = w.Close() // a pipe's does not fail
 	got := <-text
 	lines := strings.Count(got, "line ")
 	if !strings.Contains(got, "line 0\n") || lines < logQueue || lines > logQueue+2 || !strings.Contains(got, "log lines dropped") {
-		t.Errorf("%d lines came, want the queue's %d and a line about the others", lines, logQueue)
+		t.Errorf("%d lines came, want %d, as many as the queue holds, and a line about the others", lines, logQueue)
 	}
 }
 
-// A standard error that nobody reads must not keep the gateway from ending.
+// The gateway ends although nobody reads its standard error.
 func TestStandardErrorThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	defer r.Close() //nolint:errcheck // a pipe's does not fail
-	cfg, err := parseFlags("serve", []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-drain", "0"}, io.Discard)
+	cfg, err := settings.Parse("serve", []string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-drain", "0"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +59,6 @@ func TestStandardErrorThatNobodyReads(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(patience):
-		t.Fatal("it does not end")
+		t.Fatal("the gateway does not end")
 	}
 }

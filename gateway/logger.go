@@ -9,30 +9,32 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// logger is where the gateway's log goes, and how.
+// logger is the gateway's log: its format, its level, and the writer behind it.
 type logger struct {
 	*slog.Logger
 	lines *logWriter
 	level *slog.LevelVar
-	text  bool // for people; else JSON
+	text  bool // text for people; else JSON
 }
 
 // newLogger logs to w as the flags say.
-func newLogger(cfg *config, w io.Writer) (*logger, error) {
+func newLogger(cfg *settings.Settings, w io.Writer) (*logger, error) {
 	level := new(slog.LevelVar)
-	if err := level.UnmarshalText([]byte(cfg.logLevel)); err != nil {
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
 		return nil, err
 	}
-	// The demo is for people, wherever its words go.
-	asText := cfg.logFormat == "text" || cfg.logFormat == "auto" && (cfg.demo || isTerminal(w))
+	// A demo is for people, also when standard error is not a terminal.
+	asText := cfg.LogFormat == "text" || cfg.LogFormat == "auto" && (cfg.Demo || isTerminal(w))
 	handler := newHandler(asText)
 	lines := newLogWriter(w, noticeOf(handler))
 	return &logger{slog.New(handler(lines, level)), lines, level, asText}, nil
 }
 
-// handlerOf makes a handler of one format.
+// handlerOf makes a handler that writes in one format.
 type handlerOf func(io.Writer, slog.Leveler) slog.Handler
 
 func newHandler(asText bool) handlerOf {
@@ -42,7 +44,7 @@ func newHandler(asText bool) handlerOf {
 			return slog.NewTextHandler(w, opts)
 		}
 		opts.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
-			if a.Value.Kind() == slog.KindDuration { // else a number of nanoseconds
+			if a.Value.Kind() == slog.KindDuration { // JSON would have a number of nanoseconds
 				a.Value = slog.StringValue(a.Value.Duration().String())
 			}
 			return a
@@ -51,18 +53,18 @@ func newHandler(asText bool) handlerOf {
 	}
 }
 
-// noticeOf makes the line that tells of dropped ones, in the format of the others.
+// noticeOf returns a function that makes the line about dropped lines, in the same format as the others.
 func noticeOf(handler handlerOf) func(dropped uint64) []byte {
 	return func(dropped uint64) []byte {
 		var line bytes.Buffer
 		r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines dropped: standard error is not read fast enough", 0)
 		r.AddAttrs(slog.Uint64("lines", dropped))
-		_ = handler(&line, slog.LevelWarn).Handle(context.Background(), r) // a buffer takes everything
+		_ = handler(&line, slog.LevelWarn).Handle(context.Background(), r) // a write to a buffer does not fail
 		return line.Bytes()
 	}
 }
 
-// isTerminal reports whether somebody looks at w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {

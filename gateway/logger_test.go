@@ -9,22 +9,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// To machines everything is JSON: settings, where it listens, and that lines were lost.
+// In the JSON format every line is JSON: the settings, where the gateway listens, and the notice of dropped lines.
 func TestLogForMachines(t *testing.T) {
 	t.Parallel()
 	gw := start(t, "-log-format", "text", "-max-channels", "5")
 	if log := gw.stderr.String(); !strings.Contains(log, "level=INFO msg=settings") || !strings.Contains(log, "max-channels=5") {
-		t.Errorf("the log does not say what was set:\n%s", log)
+		t.Errorf("the log does not have the settings:\n%s", log)
 	}
 	var out bytes.Buffer
-	cfg := read(t, nil, nil)
+	cfg, err := settings.Read("serve", nil, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
 	log, err := newLogger(cfg, &out) // auto, and a buffer is no terminal
 	if err != nil {
 		t.Fatal(err)
 	}
-	log.lines.dropped.Store(3) // said before the next line
+	log.lines.dropped.Store(3) // the notice comes before the next line
 	log.Info("listening", "loops", 2, "after", 6*time.Millisecond)
 	log.lines.close()
 	for line := range strings.Lines(out.String()) {
@@ -39,8 +45,8 @@ func TestLogForMachines(t *testing.T) {
 
 func TestJSONLogOfAWholeGateway(t *testing.T) {
 	t.Parallel()
-	ports := freeAddrs(t, 2)
-	gw := startAt(t, ports[0], ports[1], "-log-format", "json", "-admin-token", "hush")
+	clients := fanouttest.Addr(t) // a log in JSON has no greeting that names them
+	gw := startAt(t, clients, fanouttest.Addr(t), "-log-format", "json", "-admin-token", "hush")
 	gw.awaitReady(t, http.StatusOK)
 	gw.stop()
 	var listening, stopping, stopped bool
@@ -54,7 +60,7 @@ func TestJSONLogOfAWholeGateway(t *testing.T) {
 		}
 		stopping = stopping || strings.HasPrefix(entry.Msg, "stopping")
 		stopped = stopping && entry.Msg == "stopped" // the last line
-		listening = listening || entry.Msg == "listening" && entry.Clients == "ws://"+ports[0]+"/ws"
+		listening = listening || entry.Msg == "listening" && entry.Clients == "ws://"+clients+"/ws"
 	}
 	if !listening || !stopped || strings.Contains(gw.stderr.String(), "hush") {
 		t.Errorf("the log is %s", gw.stderr)

@@ -1,12 +1,12 @@
-// Command gateway is the Carillon notification gateway: what is PUBLISHed in Redis is heard by every WebSocket client
+// Command gateway is the Carillon notification gateway: it sends what is PUBLISHed in Redis to every WebSocket client
 // that subscribed to that channel.
 //
-//	gateway [serve] [flags]         run the gateway; without -redis with an embedded Redis
-//	gateway demo [flags]            the same on loopback, with a notification every 3 s for the demo page
+//	gateway [serve] [flags]         run the gateway; without -redis it has an embedded Redis
+//	gateway demo [flags]            the same on loopback; it publishes a notification every 3 s for the demo page
 //	gateway publish CHANNEL DATA    send one notification
 //	gateway token -key FILE -sub ID make a token for development
-//	gateway doctor -connections N   say whether this host holds that many, and what to change
-//	gateway healthcheck             ask a running gateway whether it is alive, for containers
+//	gateway doctor -connections N   say what this host lacks for N connections
+//	gateway healthcheck             ask a running gateway whether its loops turn; for containers
 //	gateway version
 package main
 
@@ -20,21 +20,23 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 // Exit statuses.
 const (
 	exitOK    = 0
-	exitError = 1 // it did not work
-	exitUsage = 2 // it was asked for wrongly
+	exitError = 1 // the command failed
+	exitUsage = 2 // bad flags or arguments
 )
 
 func main() {
 	os.Exit(run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// untilSignal returns a context that ends with the first SIGTERM or interrupt. The second leaves at once, however soon
-// it comes: one that is sent while the first is being acted on must not be lost.
+// untilSignal returns a context that ends with the first SIGTERM or interrupt. The second signal ends the process at
+// once. It is not lost, however soon after the first it comes.
 func untilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -43,20 +45,15 @@ func untilSignal() context.Context {
 		<-signals
 		cancel()
 		second := <-signals
-		os.Exit(128 + int(second.(syscall.Signal))) // what a shell makes of a signal that ended a process
+		os.Exit(128 + int(second.(syscall.Signal))) // the status that a shell reports for a process that a signal ended
 	}()
 	return ctx
 }
 
-// usageError marks errors that are the caller's: one sentence, exit status 2.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-// run is the whole program, so that tests can be its caller. It returns the exit status.
+// run is the whole program in a function that tests can call. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := command(ctx, args, stdout, stderr)
-	var usage usageError
+	var usage settings.UsageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -76,11 +73,11 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	switch name {
 	case "serve", "demo":
-		cfg, err := parseFlags(name, args, stdout)
+		cfg, err := settings.Parse(name, args, stdout)
 		if err != nil {
 			return err
 		}
-		cfg.demo = name == "demo"
+		cfg.Demo = name == "demo"
 		return serve(ctx, cfg, stderr)
 	case "publish":
 		return publish(ctx, args, stdout)
@@ -92,14 +89,14 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return healthcheck(ctx, args, stdout)
 	case "version":
 		if len(args) > 0 {
-			return usagef("version takes no arguments")
+			return settings.Usagef("version takes no arguments")
 		}
 		fmt.Fprintln(stdout, versionLine())
 		return nil
 	case "help":
-		_, err := parseFlags("serve", []string{"-h"}, stdout)
+		_, err := settings.Parse("serve", []string{"-h"}, stdout)
 		return err
 	default:
-		return usagef("unknown command %q: there are serve, demo, publish, token, doctor, healthcheck and version", name)
+		return settings.Usagef("unknown command %q; the commands are serve, demo, publish, token, doctor, healthcheck and version", name)
 	}
 }

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"regexp"
 	"slices"
@@ -19,13 +19,15 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// patience is how long a test waits for what must come. It is never waited out when all is well.
+// patience is how long a test waits before it fails. A test that passes never waits so long.
 const patience = 20 * time.Second
 
-// output is the program's standard error: written by it, watched by the test.
+// output is the program's standard error. The test reads it while the program runs.
 type output struct {
 	mu      sync.Mutex
 	text    bytes.Buffer // Guarded by mu.
@@ -94,7 +96,7 @@ func start(t *testing.T, args ...string) *program {
 	return p
 }
 
-// startAt runs the gateway on addresses that are known, and waits for nothing.
+// startAt runs the gateway on given addresses. It does not wait until the gateway is ready.
 func startAt(t *testing.T, addr, admin string, args ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -111,43 +113,19 @@ func startAt(t *testing.T, addr, admin string, args ...string) *program {
 	return p
 }
 
-// freeAddrs returns addresses of loopback that nobody listens on.
-func freeAddrs(t *testing.T, n int) (addrs []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() //nolint:errcheck // nothing was accepted
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
-
 // awaitReady polls /readyz until it answers status.
 func (p *program) awaitReady(t *testing.T, status int) {
 	t.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(patience)
-	for {
+	fanouttest.Eventually(t, patience, fmt.Sprintf("/readyz is %d", status), func() bool {
 		resp, err := http.Get(p.admin + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode == status {
-				return
-			}
 		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("/readyz does not become %d (%v)", status, err)
-		}
-	}
+		return err == nil && resp.StatusCode == status
+	})
 }
 
-// client is a WebSocket client of another make.
+// client is a WebSocket client that shares no code with the gateway.
 type client struct {
 	t  *testing.T
 	ws *websocket.Conn
@@ -192,7 +170,7 @@ func (c *client) read() map[string]any {
 	return m
 }
 
-// expect reads a message and wants exactly these fields, beside a timestamp of now.
+// expect reads a message. It must have exactly these fields, and a timestamp of now.
 func (c *client) expect(want map[string]any) {
 	c.t.Helper()
 	got := c.read()
@@ -229,23 +207,13 @@ func redisClient(t *testing.T, url string) *redis.Client {
 	return c
 }
 
-// publishUntil publishes until Redis counts want receivers: until then a gateway is still on its way back.
+// publishUntil publishes until Redis counts want receivers: before that a gateway has not subscribed again.
 func publishUntil(t *testing.T, r *redis.Client, channel, data string, want int64) {
 	t.Helper()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(patience)
-	for {
+	fanouttest.Eventually(t, patience, fmt.Sprintf("PUBLISH reaches %d subscribers", want), func() bool {
 		n, err := r.Publish(t.Context(), channel, data).Result()
-		if err == nil && n == want {
-			return
-		}
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Fatalf("PUBLISH reaches %d subscribers (%v), want %d", n, err, want)
-		}
-	}
+		return err == nil && n == want
+	})
 }
 
 // TestArticleClient speaks exactly what the article's client speaks: its path, its types and fields, its channel,
@@ -304,7 +272,7 @@ func TestPublishCommand(t *testing.T) {
 	}
 }
 
-// In a container the gateway has its flags from the environment, and so must have what asks it there.
+// In a container the gateway gets its flags from the environment, so the commands that ask it must read them there too.
 func TestCommandsFindTheGatewayByTheEnvironment(t *testing.T) {
 	gw := start(t, "-redis", redistest.Start(t).URL(), "-admin-token", "hush")
 	t.Setenv("CARILLON_ADMIN", strings.TrimPrefix(gw.admin, "http://"))
@@ -332,8 +300,7 @@ func TestTwoGatewaysOneRedis(t *testing.T) {
 	}
 }
 
-// TestRedisAwayAndBack kills Redis under connected clients: they stay, are told that they may have missed something,
-// and hear the next publication.
+// TestRedisAwayAndBack kills Redis and starts it again: clients stay connected, get a gap, and then the next publication.
 func TestRedisAwayAndBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -439,19 +406,30 @@ func TestUsage(t *testing.T) {
 		{[]string{"-loops", "65"}, "64"},
 		{[]string{"-max-message", "0"}, "size"},
 		{[]string{"-max-message", "64XB"}, "size"},
+		{[]string{"-max-message", "64KiB", "-max-inbound-total", "127KiB"}, "twice"},
 		{[]string{"-max-connections", "-1"}, "negative"},
 		{[]string{"-ping-interval", "-1s"}, "negative"},
 		{[]string{"-ping-interval", "30"}, "as in 500ms, 30s"},
 		{[]string{"-max-channels", "1k"}, "whole number"},
-		{[]string{"-handshake-timeout", "0"}, "time is needed"},
-		{[]string{"-max-fragments", "0"}, "between 1"},
+		{[]string{"-handshake-timeout", "0"}, "time above 0 is needed"},
+		{[]string{"-max-fragments", "0"}, "at least 1"},
+		{[]string{"-max-channels", "0"}, "between 1 and 65535"},
+		{[]string{"-max-channels", "65536"}, "between 1 and 65535"},
+		{[]string{"-max-channels", "32768"}, "-max-message-burst 32767 is less than -max-channels 32768"},
+		{[]string{"-max-message-burst", "32768"}, "between 1 and 32767"},
 		{[]string{"-max-message-burst", "50"}, "-max-message-rate"},
+		{[]string{"-max-message-burst", "999"}, "-max-channels 1000"},
 		{[]string{"-heartbeat", "1s"}, "-heartbeat"},
 		{[]string{"-jwt-secret", "/does/not/exist"}, "secret"},
 		{[]string{"-jwt-secret", ""}, "-jwt-secret is given (flag) and empty"},
 		{[]string{"-admin-token", ""}, "-admin-token is given (flag) and empty"},
 		{[]string{"-jwt-audience", "x"}, "without a key"},
 		{[]string{"-personal-channel", "user:{sub}"}, "without a key"},
+		{[]string{"-jwt-secret", "k", "-personal-channel", "user:{id}"}, "{id}"},
+		{[]string{"-jwt-secret", "k", "-personal-channel", "{sub}:{org}"}, "\"{org}\""},
+		{[]string{"-jwt-secret", "k", "-personal-channel", "user:{Sub}"}, "{Sub}"},
+		{[]string{"-jwt-secret", "k", "-personal-channel", "user:{}"}, "{}"},
+		{[]string{"-jwt-secret", "k", "-personal-channel", "user:{sub"}, "{sub"},
 		{[]string{"-trusted-proxy", "10.0.0.1/8"}, "network"},
 		{[]string{"-trusted-proxy", "::ffff:10.0.0.0/104"}, "network"},
 		{[]string{"-trusted-proxy", "fe80::1%eth0"}, "network"},
@@ -462,6 +440,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"token", "-chanels", "x"}, "is -channels meant?"},
 		{[]string{"token", "-key", "k", "-sub", "ann", "-ttl", "1d"}, "as in 500ms, 30s"},
 		{[]string{"doctor", "-conections", "5"}, "is -connections meant?"},
+		{[]string{"doctor", "-loops", "65"}, "between 1 and 64"},
+		{[]string{"doctor", "-loops", "-1"}, "between 1 and 64"},
 		{[]string{"healthcheck", "-admin", "http://127.0.0.1:9090"}, "not host:port"},
 		{[]string{"publish", "-admn", "x"}, "is -admin meant?"},
 		{[]string{"publish", "-admin", "9090", "user:1", "x"}, "not host:port"},
@@ -496,12 +476,11 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	if status := run(t.Context(), []string{"-h"}, &stdout, io.Discard); status != exitOK {
 		t.Fatalf("run(-h) = %d", status)
 	}
-	registered := flagNames(newFlagSet(&config{}))
-	for _, name := range registered {
-		if !strings.Contains(stdout.String(), "  -"+name+" ") {
-			t.Errorf("help does not list -%s", name)
+	settings.NewFlagSet(&settings.Settings{}).VisitAll(func(f *flag.Flag) {
+		if !strings.Contains(stdout.String(), "  -"+f.Name+" ") {
+			t.Errorf("help does not list -%s", f.Name)
 		}
-	}
+	})
 }
 
 func TestVersion(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
 func script(t *testing.T, name string) string {
@@ -21,7 +22,7 @@ func script(t *testing.T, name string) string {
 	return string(text)
 }
 
-// submatch is the first group of the only match.
+// submatch returns the first group of the only match.
 func submatch(t *testing.T, text, pattern string) string {
 	t.Helper()
 	m := regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1)
@@ -31,16 +32,16 @@ func submatch(t *testing.T, text, pattern string) string {
 	return m[0][1]
 }
 
-// TestServiceFits: the unit's numbers are about this program.
+// TestServiceFits: the unit's time-outs and limits fit the program's.
 func TestServiceFits(t *testing.T) {
 	t.Parallel()
 	unit := script(t, "carillon.service")
-	cfg, err := parseFlags("serve", nil, os.Stderr)
+	cfg, err := settings.Parse("serve", nil, os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStopSec=(\S+)$`))
-	if longest := cfg.server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
+	if longest := cfg.Server.DrainDelay + cfg.Server.Drain + server.StopPatience; err != nil || stop < longest+stopMargin {
 		t.Errorf("TimeoutStopSec=%s (%v), and a drain takes %s", stop, err, longest)
 	}
 	start, err := time.ParseDuration(submatch(t, unit, `(?m)^TimeoutStartSec=(\S+)$`))
@@ -48,7 +49,7 @@ func TestServiceFits(t *testing.T) {
 		t.Errorf("TimeoutStartSec=%s (%v), and Redis is waited for %s", start, err, redisGrace)
 	}
 	files, err := strconv.Atoi(submatch(t, unit, `(?m)^LimitNOFILE=(\d+)$`))
-	if need := server.FilesFor(1_000_000, 64); err != nil || files < need {
+	if need := server.FilesFor(1_000_000, 64, otherFiles(cfg)); err != nil || files < need {
 		t.Errorf("LimitNOFILE=%d (%v), a million connections need %d", files, err, need)
 	}
 	for _, line := range []string{"Type=notify", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"} {
@@ -61,7 +62,7 @@ func TestServiceFits(t *testing.T) {
 	}
 }
 
-// TestComposeFits: the flags of compose.yaml are flags, they are allowed together, and the drain fits the grace.
+// TestComposeFits: the gateway takes the flags of compose.yaml, and the drain is shorter than stop_grace_period.
 func TestComposeFits(t *testing.T) {
 	t.Parallel()
 	compose := script(t, "compose.yaml")
@@ -69,20 +70,20 @@ func TestComposeFits(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^      - (-\S+)`).FindAllStringSubmatch(compose, -1) {
 		args = append(args, m[1])
 	}
-	cfg, err := parseFlags("serve", args, os.Stderr)
+	cfg, err := settings.Parse("serve", args, os.Stderr)
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	if cfg.redis == "" || cfg.admin != "0.0.0.0:9090" {
+	if cfg.Redis == "" || cfg.Admin != "0.0.0.0:9090" {
 		t.Errorf("flags %q were not understood", args)
 	}
 	grace, err := time.ParseDuration(submatch(t, compose, `stop_grace_period: (\S+)`))
-	if longest := cfg.server.Drain + server.StopPatience; err != nil || grace < longest {
+	if longest := cfg.Server.DrainDelay + cfg.Server.Drain + server.StopPatience; err != nil || grace < longest {
 		t.Errorf("stop_grace_period %s (%v), and a drain takes %s", grace, err, longest)
 	}
 }
 
-// TestImageFits: what the image runs as its health check is a command of this program.
+// TestImageFits: the health check of the image is a command of this program.
 func TestImageFits(t *testing.T) {
 	t.Parallel()
 	words := submatch(t, script(t, "Dockerfile"), `HEALTHCHECK .*CMD \["/gateway", "([^\]]*)"\]`)

@@ -13,32 +13,34 @@ import (
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
+	"github.com/carillon-ws/carillon/gateway/settings"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
 // publishTimeout bounds `gateway publish`.
 const publishTimeout = 5 * time.Second
 
-// publish sends one notification: through the admin listener of a running gateway, or straight to Redis.
+// publish is `gateway publish`: it sends one notification through the admin listener of a running gateway, or directly to
+// Redis.
 func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	fs := newCommand("publish")
-	admin := adminFlag(fs, "admin listener of the gateway to publish through")
-	token := fs.String("admin-token", "", "its bearer token, else from "+envName("admin-token"))
-	redisURL := fs.String("redis", "", "publish to this Redis instead")
+	admin := adminFlag(fs, "address of the admin listener of the gateway that publishes")
+	token := fs.String("admin-token", "", "bearer token of that listener; the default is the value of "+settings.EnvName("admin-token"))
+	redisURL := fs.String("redis", "", "URL of the Redis to publish to, without a gateway")
 	var files redis.TLSFiles
-	fs.StringVar(&files.CA, "redis-ca", "", "PEM file of the authorities whose certificates Redis may show")
-	fs.StringVar(&files.Cert, "redis-cert", "", "PEM file of the certificate to show to Redis")
-	fs.StringVar(&files.Key, "redis-key", "", "PEM file of its key")
+	fs.StringVar(&files.CA, "redis-ca", "", "PEM file with the certificate authorities that may sign the certificate of Redis")
+	fs.StringVar(&files.Cert, "redis-cert", "", "PEM file with the certificate to show to Redis; needs -redis-key")
+	fs.StringVar(&files.Key, "redis-key", "", "PEM file with the key of that certificate")
 	sharded := fs.Bool("sharded", false, "with -redis: use SPUBLISH, for gateways with -interest sharded")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 2 {
-		return usagef("publish takes a channel and data, as in: gateway publish user:123 hello")
+		return settings.Usagef("publish needs a channel and data, as in: gateway publish user:123 hello")
 	}
 	channel, err := protocol.ParseChannel(fs.Arg(0))
 	if err != nil {
-		return usagef("publish: %w", err)
+		return settings.Usagef("publish: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
@@ -49,8 +51,8 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		return publishRedis(ctx, cfg, channel, fs.Arg(1), stdout)
 	}
-	if *token == "" { // not the flag's default: the help would show it
-		*token = strings.TrimSpace(os.Getenv(envName("admin-token")))
+	if *token == "" { // as the default of the flag it would be in the help
+		*token = strings.TrimSpace(os.Getenv(settings.EnvName("admin-token")))
 	}
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
 }
@@ -59,14 +61,14 @@ func publishRedis(ctx context.Context, cfg redis.Config, channel, data string, s
 	cfg.Pattern = protocol.RedisPrefix + "*"
 	source, err := redis.NewSource(cfg)
 	if err != nil {
-		return usagef("-redis: %w", err)
+		return settings.Usagef("-redis: %w", err)
 	}
-	defer source.Close() //nolint:errcheck // the one command was answered, or its error is returned
+	defer source.Close() //nolint:errcheck // the error of the one command is returned
 	receivers, err := source.Publish(ctx, protocol.RedisChannel(channel), data)
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", channel, err)
 	}
-	fmt.Fprintf(stdout, "published to %s, heard by %d gateways\n", channel, receivers)
+	fmt.Fprintf(stdout, "published to %s; receivers in Redis (gateways and others): %d\n", channel, receivers)
 	return nil
 }
 

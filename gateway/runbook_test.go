@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/gateway/settings"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// TestRunbookKnowsEveryAlert: whoever is called finds the alert's name in the runbook, and no alert that is no more.
+// TestRunbookKnowsEveryAlert: the runbook has a heading for each alert, and none for an alert that does not exist.
 func TestRunbookKnowsEveryAlert(t *testing.T) {
 	t.Parallel()
 	rules, err := os.ReadFile("../scripts/alerts.yml")
@@ -38,23 +39,23 @@ func TestRunbookKnowsEveryAlert(t *testing.T) {
 	}
 }
 
-// TestRunbookEnvironment: the configuration of the runbook starts a gateway, whose operators may ask it what the
-// runbook has them ask: off loopback that takes a token.
+// TestRunbookEnvironment: the gateway takes the configuration in the runbook, and it has the token that the runbook's
+// requests to the admin listener need beyond loopback.
 func TestRunbookEnvironment(t *testing.T) {
 	t.Parallel()
 	runbook := script(t, "README.md")
 	environ := strings.Fields(strings.ReplaceAll(submatch(t, runbook, `(?s)<<END\n(.*?)\nEND\n`), "$(head -c 24 /dev/urandom | base64 | tr +/ -_)", "token"))
-	cfg, err := readSettings("serve", nil, environ, io.Discard)
+	cfg, err := settings.Read("serve", nil, environ, io.Discard)
 	if err != nil {
 		t.Fatalf("%q: %v", environ, err)
 	}
 	for _, entry := range environ {
-		if near := misspelt([]string{entry}); len(near) > 0 {
+		if near := settings.Misspelt([]string{entry}); len(near) > 0 {
 			t.Error(near)
 		}
 	}
-	if host, _, _ := net.SplitHostPort(cfg.admin); !protocol.IsLoopbackHost(host) && cfg.adminToken == "" {
-		t.Errorf("the admin listener at %s has no token: only metrics and health are served there", cfg.admin)
+	if host, _, _ := net.SplitHostPort(cfg.Admin); !http1.IsLoopbackHost(host) && cfg.AdminToken == "" {
+		t.Errorf("the admin listener at %s has no token: only metrics and health are served there", cfg.Admin)
 	}
 	if bare := regexp.MustCompile(`curl \S*HOST`).FindAllString(runbook, -1); len(bare) > 0 {
 		t.Errorf("asked without the token: %q", bare)

@@ -16,26 +16,27 @@ import (
 	"github.com/carillon-ws/carillon/gateway/admin"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
+	"github.com/carillon-ws/carillon/gateway/settings"
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// demoChannel is what the demo page listens to, and what demo publishes to.
+// demoChannel is the channel that the demo page subscribes to at first, and that demo publishes to.
 const demoChannel = "user:123"
 
-// gateway is the program, wired: server, feeder, Redis source and admin listener.
+// gateway holds the parts of the program: server, feeder, Redis source and admin listener.
 type gateway struct {
-	cfg      *config
+	cfg      *settings.Settings
 	log      *logger
 	server   *server.Server
 	feeder   *fanout.Feeder
 	redis    *redis.Source
-	verifier *identity.Verifier // nil: nobody is asked for a token
+	verifier *identity.Verifier // nil: clients need no token
 	embedded *redis.Embedded    // nil with -redis
 	admin    *admin.Admin
 }
 
 // serve runs the gateway until ctx ends.
-func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
+func serve(ctx context.Context, cfg *settings.Settings, stderr io.Writer) error {
 	log, err := newLogger(cfg, stderr)
 	if err != nil {
 		return err
@@ -47,21 +48,22 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 		return err
 	}
 	defer g.close()
-	g.sayHow()
+	g.logSettings()
 
 	tuneRuntime(cfg, len(g.server.Loops()))
 	parts := newGroup(ctx)
-	// While the server drains, its clients still hear what is published and operators still see how it goes.
+	// Until the server has drained, clients still get what is published, the tokens of new clients are still checked (new
+	// clients come until -drain-delay is over), and operators can still look.
 	drained, over := context.WithCancel(context.WithoutCancel(ctx))
 	parts.run(func(ctx context.Context) error { defer over(); return g.server.Run(ctx) })
 	parts.run(func(context.Context) error { return g.redis.Run(drained, g.feeder) })
 	parts.run(func(context.Context) error { return g.admin.Run(drained) })
 	parts.run(newNotifier(g).run)
 	if g.verifier != nil {
-		parts.run(g.verifier.Run)
+		parts.run(func(context.Context) error { return g.verifier.Run(drained) })
 	}
-	if cfg.demo {
-		parts.run(g.demo)
+	if cfg.Demo {
+		parts.run(func(context.Context) error { return g.demo(drained) })
 	}
 	parts.run(func(ctx context.Context) error {
 		select {
@@ -74,34 +76,34 @@ func serve(ctx context.Context, cfg *config, stderr io.Writer) error {
 		for _, lp := range g.server.Stats().Loops {
 			connections += lp.Connections
 		}
-		log.Info("stopping: clients are told to come back", "connections", connections, "over", cfg.server.Drain)
+		log.Info("stopping: clients are told to come back", "connections", connections, "drain_delay", cfg.Server.DrainDelay, "drain", cfg.Server.Drain)
 		return nil
 	})
 	began := time.Now()
 	if err := parts.wait(); err != nil {
 		return err
 	}
-	log.Info("stopped", "uptime", time.Since(began).Round(time.Second)) // a log that ends without it tells of a kill
+	log.Info("stopped", "uptime", time.Since(began).Round(time.Second)) // a log without this line at its end shows that the process was killed
 	return nil
 }
 
-// tuneRuntime sets what Go's own environment variables have not set.
-func tuneRuntime(cfg *config, loops int) {
-	// The feeder must find a processor while every loop is inside a system call: measured, twice the loops keeps
-	// its p99 at 2 ms where once gives 8.
+// tuneRuntime sets the Go runtime's limits, except those that Go's own environment variables have set.
+func tuneRuntime(cfg *settings.Settings, loops int) {
+	// The feeder needs a processor while every loop is inside a system call: with twice as many as loops its p99 is 2 ms,
+	// with as many as loops 8 ms (measured).
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(2*loops, loops+2))
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(cfg.gcPercent)
+		debug.SetGCPercent(cfg.GCPercent)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && cfg.memoryLimit > 0 {
-		debug.SetMemoryLimit(int64(cfg.memoryLimit))
+	if os.Getenv("GOMEMLIMIT") == "" && cfg.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(cfg.MemoryLimit))
 	}
 }
 
-// wire makes the parts; what needs a port has it afterwards.
-func wire(cfg *config, log *logger) (*gateway, error) {
+// wire makes the parts and binds their ports.
+func wire(cfg *settings.Settings, log *logger) (*gateway, error) {
 	g := &gateway{cfg: cfg, log: log}
 	if err := g.wire(); err != nil {
 		g.close()
@@ -112,47 +114,44 @@ func wire(cfg *config, log *logger) (*gateway, error) {
 
 func (g *gateway) wire() (err error) {
 	cfg, log := g.cfg, g.log
-	url := cfg.redis
+	url := cfg.Redis
 	if url == "" {
 		if g.embedded, err = redis.StartEmbedded(""); err != nil {
 			return err
 		}
 		url = g.embedded.URL()
 	}
-	cfg.server.Interest = fanout.NewInterest()
+	cfg.Server.Interest = fanout.NewInterest()
 	if g.redis, err = redis.NewSource(redis.Config{
-		URL: url, TLS: cfg.redisTLS, Pattern: protocol.RedisPrefix + "*", Mode: cfg.interest, Interest: cfg.server.Interest,
+		URL: url, TLS: cfg.RedisTLS, Pattern: protocol.RedisPrefix + "*", Mode: cfg.Interest, Interest: cfg.Server.Interest,
 		Gateway: canaryName(), Log: log.Logger,
 	}); err != nil {
-		return usagef("-redis: %w", err)
+		return settings.Usagef("-redis: %w", err)
 	}
 	if err = g.redis.Check(context.Background()); err != nil {
-		return usagef("-redis: %w", err)
+		return settings.Usagef("-redis: %w", err)
 	}
-	// The server is made with the admin listener's address, which the demo page's visitors are told.
-	host, port, _ := net.SplitHostPort(cfg.admin)
-	if port != "0" {
-		cfg.server.Upgrade.DemoURL = "http://" + net.JoinHostPort(host, port) + "/"
-	}
-	if cfg.authenticates() {
-		cfg.identity.Log = log.Logger
-		if g.verifier, err = identity.New(cfg.identity); err != nil {
-			return usagef("%w", err)
+	cfg.Server.Upgrade.DemoURL = demoURL(cfg.Admin)
+	if cfg.Authenticates() {
+		cfg.Identity.Log = log.Logger
+		if g.verifier, err = identity.New(cfg.Identity); err != nil {
+			return settings.Usagef("%w", err)
 		}
-		cfg.server.Verifier = g.verifier
+		cfg.Server.Verifier = g.verifier
 	}
-	cfg.server.Log = log.Logger
-	if g.server, err = server.New(cfg.server); err != nil {
+	cfg.Server.Log = log.Logger
+	cfg.Server.OtherFiles = otherFiles(cfg)
+	if g.server, err = server.New(cfg.Server); err != nil {
 		return err
 	}
-	g.feeder = fanout.NewFeeder(cfg.server.Interest, g.server.Loops())
+	g.feeder = fanout.NewFeeder(cfg.Server.Interest, g.server.Loops())
 	var pauseRedis func(time.Duration) error
-	if cfg.demo && g.embedded != nil {
+	if cfg.Demo && g.embedded != nil {
 		pauseRedis = g.embedded.Pause
 	}
 	g.admin, err = admin.New(admin.Config{
-		Addr:  cfg.admin,
-		Token: cfg.adminToken,
+		Addr:  cfg.Admin,
+		Token: cfg.AdminToken,
 		Info: admin.Info{
 			Name: "carillon", Version: version(), PID: os.Getpid(), Addr: g.server.Addr(),
 			URL: "ws://" + g.server.Addr() + "/ws", Redis: g.redis.String(), RedisEmbedded: g.embedded != nil,
@@ -176,7 +175,17 @@ func (g *gateway) wire() (err error) {
 	return err
 }
 
-// canaryName is a name that no other gateway has: of the host, for whoever looks at Redis, and of this start.
+// demoURL is the URL of the demo page; empty if -admin does not tell it: port 0 takes any port, and all addresses are
+// none that a browser can open. The server names the URL to people who open the clients' port in a browser.
+func demoURL(admin string) string {
+	host, port, _ := net.SplitHostPort(admin)
+	if port == "0" || isAllAddresses(host) {
+		return ""
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// canaryName is a name that no other gateway has. It begins with the host's name, for people who look at Redis.
 func canaryName() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -187,14 +196,14 @@ func canaryName() string {
 
 func (g *gateway) close() {
 	if g.redis != nil {
-		_ = g.redis.Close() // the process ends: nothing depends on a clean goodbye
+		_ = g.redis.Close() // the process ends, so an error changes nothing
 	}
 	if g.embedded != nil {
 		g.embedded.Close()
 	}
 }
 
-// ready is what /readyz judges: whether a client that connects now is served and hears what is published.
+// ready makes the checks of /readyz: is a client that connects now served, and does it get what is published?
 func (g *gateway) ready() []admin.Check {
 	listening := false
 	select {
@@ -209,17 +218,17 @@ func (g *gateway) ready() []admin.Check {
 	}
 	checks := []admin.Check{
 		{Name: "listening", OK: listening, Detail: g.server.Addr()},
-		{Name: "not draining", OK: !stats.Draining},
+		{Name: "not draining", OK: !stats.Leaving},
 		{Name: "redis subscribed", OK: g.redis.Stats().Up, Detail: g.redis.String()},
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}
 	if g.verifier != nil {
-		checks = append(checks, admin.Check{Name: "keys of tokens", OK: g.verifier.Ready()})
+		checks = append(checks, admin.Check{Name: "keys for tokens", OK: g.verifier.Ready()})
 	}
 	return checks
 }
 
-// demo publishes a notification every 3 s, so that there is something to see.
+// demo publishes a notification every 3 s, so that the demo page has something to show.
 func (g *gateway) demo(ctx context.Context) error {
 	lines := []string{
 		"Ana commented on your photo", "Your order has left the warehouse", "Build 214 passed",

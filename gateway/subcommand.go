@@ -5,17 +5,19 @@ import (
 	"flag"
 	"fmt"
 	"io"
+
+	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
-// newCommand returns the flag set of a command other than serve and demo, for [parseCommand].
+// newCommand returns the flag set of a command for [parseCommand]. The flags of serve and demo are in package settings.
 func newCommand(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // what is wrong is said once, by main
+	fs.SetOutput(io.Discard) // main prints the error, once
 	return fs
 }
 
-// parseCommand reads a command's arguments. Asked for help it prints the synopsis and the flags, and returns
-// flag.ErrHelp; any other error is a usageError of one sentence.
+// parseCommand parses the arguments of a command. With -h it prints the synopsis and the flags, and returns flag.ErrHelp.
+// Any other error is a settings.UsageError of one sentence.
 func parseCommand(fs *flag.FlagSet, args []string, synopsis string, stdout io.Writer) error {
 	err := fs.Parse(args)
 	switch {
@@ -27,6 +29,6 @@ func parseCommand(fs *flag.FlagSet, args []string, synopsis string, stdout io.Wr
 		fs.PrintDefaults()
 		return err
 	default:
-		return usagef("%s: %v (%s)", fs.Name(), err, hint(err, fs, "gateway "+fs.Name()+" -h"))
+		return settings.Usagef("%s: %v (%s)", fs.Name(), err, settings.Hint(err, fs, "gateway "+fs.Name()+" -h"))
 	}
 }

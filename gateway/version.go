@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 )
 
-// version is the release, or "dev" with the revision that the build recorded.
+// version returns the release, or "dev" with the revision that the build recorded.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

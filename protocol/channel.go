@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// RedisPrefix stands before a channel's name in Redis: clients subscribe to user:42, applications publish to
-// notifications:user:42. Clients may write the long form too; it means the same channel.
+// RedisPrefix begins a channel's name in Redis: clients subscribe to user:42, applications publish to
+// notifications:user:42. Clients may also write the long form; it means the same channel.
 const RedisPrefix = "notifications:"
 
 // MaxChannelBytes is the longest channel name, without the prefix.
@@ -22,12 +22,12 @@ var (
 	ErrChannelPrefix  = errors.New("channel name has the prefix twice")
 )
 
-// ParseChannel returns the short form of a channel's name, a part of name that shares its memory. The prefix is
-// taken off once, and a name that has it twice is refused: its short form, which answers carry, would be read as the
-// long form of another channel. Errors are the ErrChannel… values.
+// ParseChannel returns the short form of a channel's name: name without the prefix, if it has one. The result shares the
+// memory of name. A name that has the prefix twice is refused: its short form, which answers contain, would be the long
+// form of another channel. An error is one of the ErrChannel… values.
 func ParseChannel(name string) (string, error) {
 	short := strings.TrimPrefix(name, RedisPrefix)
-	if err := checkName(short); err != nil {
+	if err := CheckName(short); err != nil {
 		return "", err
 	}
 	if strings.HasPrefix(short, RedisPrefix) {
@@ -36,8 +36,9 @@ func ParseChannel(name string) (string, error) {
 	return short, nil
 }
 
-// checkName holds a name to the alphabet and the length of a channel's. It says nothing of the prefix.
-func checkName(name string) error {
+// CheckName checks the length and the characters of a channel's name, or of a user's label. It does not look at the
+// prefix. An error is one of the ErrChannel… values.
+func CheckName(name string) error {
 	switch {
 	case name == "":
 		return ErrChannelEmpty
@@ -54,5 +55,5 @@ func checkName(name string) error {
 	return nil
 }
 
-// RedisChannel returns the name under which Redis carries a channel given in its short form.
+// RedisChannel returns the name in Redis of the channel with that short form.
 func RedisChannel(short string) string { return RedisPrefix + short }

@@ -54,7 +54,7 @@ func TestParseChannel(t *testing.T) {
 				}
 				return
 			}
-			// What an answer says can be sent back, in either form, and means the same.
+			// A client can send the name in an answer back, in either form, and means the same channel.
 			for _, again := range []string{got, RedisChannel(got)} {
 				if name, err := ParseChannel(again); name != got || err != nil {
 					t.Errorf("ParseChannel(%.80q) = %q, %v, want %q as before", again, name, err, got)
@@ -70,7 +70,7 @@ func TestParseChannelAllocs(t *testing.T) {
 	}
 }
 
-// FuzzParseChannel: a name that is taken means the same in either form, and is safe to repeat in an answer and a log.
+// A name that is accepted means the same channel in either form, and is safe in an answer and in a log.
 func FuzzParseChannel(f *testing.F) {
 	for _, name := range []string{"user:42", "notifications:user:42", "notifications:notifications:a", "", "a\x00b", "caf\u00e9 🔔", "\xff", "a\u0085", "*"} {
 		f.Add(name)

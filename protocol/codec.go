@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Why a message from a client is refused. The connection stays: the client is told by an error message.
+// Why a message from a client is refused. The client gets an error message with the text, and the connection stays open.
 var (
 	ErrBadJSON    = errors.New("not a JSON object")
 	ErrBadType    = errors.New(`"type" must be subscribe, unsubscribe, ping or auth`)
@@ -16,28 +16,27 @@ var (
 	ErrBadToken   = errors.New(`"token" must be a string`)
 )
 
-// MaxIDBytes is the longest "id" that is echoed, as raw JSON.
+// MaxIDBytes is the longest "id" that a command may have, as raw JSON.
 const MaxIDBytes = 64
 
-// Decoder turns a client's messages into commands. One per loop: its memory is reused, so a steady client costs no
-// allocation. Not safe for concurrent use.
+// Decoder decodes the messages of clients. A loop has one for all its connections, and its memory is reused: decoding does
+// not allocate once the memory is large enough. Not safe for concurrent use.
 type Decoder struct {
 	cmd  Command
 	text []byte // what the slices of cmd point to
 }
 
-// fields holds the JSON of the members that a command may have, nil when absent. Of a member that comes twice the
-// last one counts, as for JSON.parse and encoding/json.
+// fields holds the JSON of the members that a command may have, nil if absent. If a member comes twice the last one
+// counts, as in JSON.parse and encoding/json.
 type fields struct {
 	typ, id, channel, channels, token []byte
 }
 
-// Decode reads one text message, already known to be UTF-8. The command is valid until the next call; msg is not
-// kept. When the error is not nil, the command still holds the "id", if one could be read. [ErrorCodeOf] tells the
-// code to answer an error with.
+// Decode reads one text message, which must be UTF-8. The command is valid until the next call; msg is not kept. If the
+// error is not nil, the command has the "id", if that could be read. [ErrorCodeOf] returns the code of the error message.
 //
-// Members that are not known are passed over. Refused although encoding/json would read them: nesting deeper than 8
-// and lone surrogates in escapes.
+// Unknown members are ignored. Two things are refused that encoding/json accepts: nesting deeper than 8, and escapes of
+// surrogates that are not a pair.
 func (d *Decoder) Decode(msg []byte) (*Command, error) {
 	d.cmd, d.text = Command{Channels: d.cmd.Channels[:0]}, d.text[:0]
 	f, ok := d.scan(msg)
@@ -58,12 +57,12 @@ func (d *Decoder) Decode(msg []byte) (*Command, error) {
 			return &d.cmd, ErrBadToken
 		}
 		d.cmd.Token = d.unquote(f.token)
-	default: // a ping says nothing more
+	default: // a ping has no other members
 	}
 	return &d.cmd, nil
 }
 
-// scan checks that msg is one JSON object and nothing else, and finds the members that count.
+// scan checks that msg is one JSON object and nothing else, and finds the known members.
 func (d *Decoder) scan(msg []byte) (f fields, ok bool) {
 	s := scanner{src: msg}
 	if !s.take('{') {
@@ -106,7 +105,7 @@ func (d *Decoder) set(f *fields, key, value []byte) {
 	}
 }
 
-// unquote returns what a JSON string says, in memory of the decoder.
+// unquote returns the text of a JSON string, in memory of the decoder.
 func (d *Decoder) unquote(quoted []byte) []byte {
 	from := len(d.text)
 	d.text = appendUnquoted(d.text, quoted)
@@ -144,7 +143,7 @@ func (d *Decoder) decodeID(value []byte) error {
 	switch c := value[0]; {
 	case c == '"':
 	case c == '-' || c >= '0' && c <= '9':
-		// 1e999 is JSON, but no number that a client could find again in the answer.
+		// 1e999 is JSON, but JSON.parse makes Infinity of it: a client could not compare the answer's "id" with its own.
 		if _, err := strconv.ParseFloat(string(value), 64); err != nil {
 			return ErrBadID
 		}
@@ -184,8 +183,8 @@ func (d *Decoder) decodeChannels(f fields) error {
 	return nil
 }
 
-// AppendMessage appends m as one JSON object. The order of the fields is fixed, so the same message is the same
-// bytes. It reports how many bytes of Data were not UTF-8 and were replaced by U+FFFD.
+// AppendMessage appends m as one JSON object. The order of the fields is fixed, so equal messages are equal bytes.
+// replaced is how many bytes of Data were not UTF-8 and became U+FFFD.
 func AppendMessage(dst []byte, m *Message) (out []byte, replaced int) {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, m.Type...)

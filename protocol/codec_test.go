@@ -110,7 +110,7 @@ func TestDecodeLimits(t *testing.T) {
 	}
 }
 
-// The slices of a command stay good while later ones of the same command make the decoder's memory grow.
+// The slices of a command stay valid when later ones of the same command make the decoder's memory grow.
 func TestDecodeGrowing(t *testing.T) {
 	names := make([]string, 0, 1000)
 	for i := range 1000 {
@@ -177,7 +177,7 @@ func TestAppendMessageGolden(t *testing.T) {
 	}
 }
 
-// What the article's server sends must come out as its serde structs do: these fields, in this order.
+// The messages that the article's server also sends have the same fields in the same order as there.
 func TestAppendMessageSeed(t *testing.T) {
 	for _, tc := range []struct {
 		in   Message
@@ -300,14 +300,14 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// strict reports whether msg, which is JSON, keeps to the two rules that encoding/json does not have.
+// strict reports whether msg, which is JSON, follows the two rules that encoding/json does not have.
 func strict(msg []byte) bool {
 	depth, deepest, quoted := 0, 0, false
 	for i := 0; i < len(msg); i++ {
 		switch c := msg[i]; {
 		case quoted && c == '\\':
 			if msg[i+1] == 'u' {
-				// What has no UTF-8 comes out of encoding/json as U+FFFD. So does a U+FFFD that was meant.
+				// encoding/json makes U+FFFD of a surrogate that is not in a pair. A U+FFFD in msg stays one, too.
 				var pair string
 				end := min(i+12, len(msg))
 				if json.Unmarshal([]byte(`"`+string(msg[i:end])+`"`), &pair) != nil {

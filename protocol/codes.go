@@ -2,38 +2,39 @@ package protocol
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// Subprotocol is the WebSocket sub-protocol of this wire version. It is answered when offered, never required.
+// Subprotocol is the WebSocket sub-protocol of this wire version. The gateway accepts it if a client offers it, and does
+// not require it.
 const Subprotocol = "carillon.v1"
 
-// Comeback tells a client what to do after a close code.
+// Comeback says when a client connects again after a close code.
 type Comeback string
 
-// What to do after a close code.
+// When a client connects again.
 const (
-	ComebackNever   Comeback = "never"   // the same attempt would end the same way
-	ComebackBackoff Comeback = "backoff" // dial again with jittered backoff
-	ComebackHint    Comeback = "hint"    // as the reason says: "retry=<ms>", else with backoff
-	ComebackNow     Comeback = "now"     // dial again at once
+	ComebackNever   Comeback = "never"   // never: the same attempt would end the same way
+	ComebackBackoff Comeback = "backoff" // after a backoff with jitter
+	ComebackHint    Comeback = "hint"    // after the time in the reason, "retry=<ms>"; without one, after a backoff
+	ComebackNow     Comeback = "now"     // at once
 )
 
 // Close codes of the gateway, beside those of RFC 6455 section 7.4.1.
 const (
-	CloseBadToken         ws.StatusCode = 4001
-	CloseForbidden        ws.StatusCode = 4003
-	CloseKicked           ws.StatusCode = 4008
-	CloseSlowConsumer     ws.StatusCode = 4100
-	CloseHeartbeatMissed  ws.StatusCode = 4101
-	CloseRateLimit        ws.StatusCode = 4102
-	CloseTokenExpired     ws.StatusCode = 4103
-	CloseServiceRestart   ws.StatusCode = 1012 // IANA WebSocket close code registry
-	CloseTryAgainLater    ws.StatusCode = 1013 // IANA WebSocket close code registry
-	closeNoStatusReceived ws.StatusCode = 1005 // never on the wire, RFC 6455 section 7.4.1
+	CloseBadToken        ws.StatusCode = 4001
+	CloseForbidden       ws.StatusCode = 4003
+	CloseKicked          ws.StatusCode = 4008
+	CloseSlowConsumer    ws.StatusCode = 4100
+	CloseHeartbeatMissed ws.StatusCode = 4101
+	CloseRateLimit       ws.StatusCode = 4102
+	CloseTokenExpired    ws.StatusCode = 4103
+	CloseServiceRestart  ws.StatusCode = 1012 // IANA WebSocket close code registry
+	CloseTryAgainLater   ws.StatusCode = 1013 // IANA WebSocket close code registry
 )
 
 // Code is one row of the close code table.
@@ -44,29 +45,29 @@ type Code struct {
 	Comeback Comeback      `json:"comeback"`
 }
 
-// Codes is the close code table, mirrored by the client and checked against testdata/codes.json.
-// Codes that are not listed follow their range: 4000-4099 never, 4100-4199 backoff, 4200-4299 now, others backoff.
+// Codes is the close code table. The client library has the same table; tests compare both with testdata/codes.json.
+// For codes that are not listed the range counts: 4000-4099 never, 4100-4199 backoff, 4200-4299 now, others backoff.
 var Codes = []Code{
-	{ws.StatusNormalClosure, "normal", "the peer is done", ComebackNever},
-	{ws.StatusGoingAway, "going_away", "the peer leaves, or the server stops", ComebackBackoff},
+	{ws.StatusNormalClosure, "normal", "the connection is not needed any more", ComebackNever},
+	{ws.StatusGoingAway, "going_away", "the peer goes away, or the server stops", ComebackBackoff},
 	{ws.StatusProtocolError, "protocol_error", "a frame broke RFC 6455", ComebackBackoff},
-	{ws.StatusUnsupportedData, "unsupported_data", "a binary message: this protocol speaks text", ComebackBackoff},
+	{ws.StatusUnsupportedData, "unsupported_data", "a binary message: only text is allowed", ComebackBackoff},
 	{ws.StatusInvalidFramePayloadData, "invalid_payload", "text that is not UTF-8, or compressed data that is corrupt", ComebackBackoff},
-	{ws.StatusPolicyViolation, "policy_violation", "a limit that is not about size", ComebackBackoff},
+	{ws.StatusPolicyViolation, "policy_violation", "a limit other than the size of a message", ComebackBackoff},
 	{ws.StatusMessageTooBig, "message_too_big", "a message over the size limit", ComebackBackoff},
-	{ws.StatusInternalServerError, "internal", "the gateway failed on this connection", ComebackBackoff},
-	{CloseServiceRestart, "restart", "the gateway restarts; the reason says when to return", ComebackHint},
-	{CloseTryAgainLater, "try_again_later", "the gateway is full; the reason says when to return", ComebackHint},
+	{ws.StatusInternalServerError, "internal", "an error of the gateway itself", ComebackBackoff},
+	{CloseServiceRestart, "restart", "the gateway restarts; the reason says when to connect again", ComebackHint},
+	{CloseTryAgainLater, "try_again_later", "the gateway is full; the reason says when to connect again", ComebackHint},
 	{CloseBadToken, "bad_token", "the token is missing or not valid", ComebackNever},
 	{CloseForbidden, "forbidden", "the token does not allow this", ComebackNever},
 	{CloseKicked, "kicked", "an operator ended the connection", ComebackNever},
 	{CloseSlowConsumer, "slow_consumer", "the client did not read fast enough", ComebackBackoff},
-	{CloseHeartbeatMissed, "heartbeat_missed", "nothing was heard from the client", ComebackBackoff},
-	{CloseRateLimit, "rate_limit", "the client sent too much", ComebackBackoff},
-	{CloseTokenExpired, "token_expired", "the token ended: return with a new one", ComebackBackoff},
+	{CloseHeartbeatMissed, "heartbeat_missed", "the client sent nothing for too long, and did not answer a ping", ComebackBackoff},
+	{CloseRateLimit, "rate_limit", "the client sent too many messages", ComebackBackoff},
+	{CloseTokenExpired, "token_expired", "the token has expired: connect again with a new one", ComebackBackoff},
 }
 
-// ComebackOf returns what a client does after a close code, listed in [Codes] or not.
+// ComebackOf returns when a client connects again after a close code, whether [Codes] has it or not.
 func ComebackOf(code ws.StatusCode) Comeback {
 	for _, c := range Codes {
 		if c.Code == code {
@@ -83,22 +84,22 @@ func ComebackOf(code ws.StatusCode) Comeback {
 	}
 }
 
-// ErrorCode is the code of an error message: the connection stays, the command was refused.
+// ErrorCode is the code of an error message: a command was refused, and the connection stays open.
 type ErrorCode string
 
 // The codes of error messages.
 const (
-	ErrorBadJSON         ErrorCode = "bad_json"          // not a JSON object, or its "id" cannot be echoed
+	ErrorBadJSON         ErrorCode = "bad_json"          // not a JSON object, or its "id" is not a string or number of at most 64 bytes
 	ErrorBadType         ErrorCode = "bad_type"          // "type" is missing or unknown
-	ErrorBadChannel      ErrorCode = "bad_channel"       // the channel's name is missing or not allowed
-	ErrorTooManyChannels ErrorCode = "too_many_channels" // over the connection's limit of subscriptions
-	ErrorForbidden       ErrorCode = "forbidden"         // the identity has no right to this channel
-	ErrorRateLimited     ErrorCode = "rate_limited"      // the command came too soon
-	ErrorBadToken        ErrorCode = "bad_token"         // the token was refused; the old one stays in force
-	ErrorInternal        ErrorCode = "internal"          // the gateway failed
+	ErrorBadChannel      ErrorCode = "bad_channel"       // the channel's name is missing, or is not a valid name
+	ErrorTooManyChannels ErrorCode = "too_many_channels" // the connection has as many channels as it may have
+	ErrorForbidden       ErrorCode = "forbidden"         // the token does not allow this channel
+	ErrorRateLimited     ErrorCode = "rate_limited"      // the client sent too many messages in a short time
+	ErrorBadToken        ErrorCode = "bad_token"         // the token was refused; the old one stays valid
+	ErrorInternal        ErrorCode = "internal"          // the gateway cannot do it now; try again soon
 )
 
-// ErrorCodeOf returns the code that tells a client of an error of [Decoder.Decode] or [ParseChannel].
+// ErrorCodeOf returns the code for an error of [Decoder.Decode] or [ParseChannel].
 func ErrorCodeOf(err error) ErrorCode {
 	switch {
 	case errors.Is(err, ErrBadJSON), errors.Is(err, ErrBadID):
@@ -115,78 +116,54 @@ func ErrorCodeOf(err error) ErrorCode {
 	}
 }
 
-// GapReason says why something may have been missed.
+// GapReason says why publications may have been missed.
 type GapReason string
 
-// The reasons of gap messages. Clients add one of their own: reconnected.
+// The reasons of gap messages. The client library has one more: reconnected.
 const (
-	GapRedis    GapReason = "redis"    // the link to Redis was down and is up
-	GapOverload GapReason = "overload" // a loop's mailbox was full
+	GapRedis    GapReason = "redis"    // the gateway's connection to Redis was down and is up again
+	GapOverload GapReason = "overload" // the gateway was overloaded: a loop's mailbox was full
 	GapSlow     GapReason = "slow"     // this connection's backlog was full
 )
 
-// CloseError ends a connection with a close code. Values are built in this package only, so that every reason that
-// can reach the wire is listed here, but for why a token is not good.
-type CloseError struct {
-	Code   ws.StatusCode
-	Reason string // at most 123 bytes of UTF-8, RFC 6455 section 5.5
-	Label  string // the metric label: one word a cause
-}
-
-func (e *CloseError) Error() string {
-	return fmt.Sprintf("close %d %s", e.Code, e.Reason)
-}
-
-// What a peer can do wrong on the wire, each with its close code.
+// Why the gateway ends a connection. Package websocket has the reasons that concern frames.
 var (
-	ErrProtocol        = &CloseError{ws.StatusProtocolError, "protocol error", "protocol_error"}
-	ErrReservedOpCode  = &CloseError{ws.StatusProtocolError, "reserved opcode", "protocol_error"}
-	ErrReservedBits    = &CloseError{ws.StatusProtocolError, "reserved bits set", "protocol_error"}
-	ErrUnmasked        = &CloseError{ws.StatusProtocolError, "frame is not masked", "protocol_error"}
-	ErrControlTooLong  = &CloseError{ws.StatusProtocolError, "control frame over 125 bytes", "protocol_error"}
-	ErrControlSplit    = &CloseError{ws.StatusProtocolError, "control frame is fragmented", "protocol_error"}
-	ErrContinuation    = &CloseError{ws.StatusProtocolError, "continuation without a message", "protocol_error"}
-	ErrNoContinuation  = &CloseError{ws.StatusProtocolError, "message inside a message", "protocol_error"}
-	ErrLength          = &CloseError{ws.StatusProtocolError, "bad payload length", "protocol_error"}
-	ErrClosePayload    = &CloseError{ws.StatusProtocolError, "bad close payload", "protocol_error"}
-	ErrBinary          = &CloseError{ws.StatusUnsupportedData, "text messages only", "binary"}
-	ErrUTF8            = &CloseError{ws.StatusInvalidFramePayloadData, "text is not UTF-8", "bad_utf8"}
-	ErrInflate         = &CloseError{ws.StatusInvalidFramePayloadData, "corrupt compressed data", "bad_deflate"}
-	ErrMessageTooBig   = &CloseError{ws.StatusMessageTooBig, "message too big", "message_too_big"}
-	ErrTooManyFrames   = &CloseError{ws.StatusPolicyViolation, "too many fragments", "too_many_fragments"}
-	ErrMessageTimeout  = &CloseError{ws.StatusPolicyViolation, "message not finished in time", "message_timeout"}
-	ErrSlowConsumer    = &CloseError{CloseSlowConsumer, "slow consumer", "slow_consumer"}
-	ErrHeartbeatMissed = &CloseError{CloseHeartbeatMissed, "heartbeat missed", "heartbeat_missed"}
-	ErrInternal        = &CloseError{ws.StatusInternalServerError, "internal error", "internal"}
-	ErrRestart         = &CloseError{CloseServiceRestart, "restart", "restart"}
-	ErrTryAgainLater   = &CloseError{CloseTryAgainLater, "try again later", "try_again_later"}
+	ErrMessageTimeout  = &websocket.CloseError{Code: ws.StatusPolicyViolation, Reason: "message not finished in time", Label: "message_timeout"}
+	ErrSlowConsumer    = &websocket.CloseError{Code: CloseSlowConsumer, Reason: "slow consumer", Label: "slow_consumer"}
+	ErrHeartbeatMissed = &websocket.CloseError{Code: CloseHeartbeatMissed, Reason: "heartbeat missed", Label: "heartbeat_missed"}
+	ErrInternal        = &websocket.CloseError{Code: ws.StatusInternalServerError, Reason: "internal error", Label: "internal"}
+	ErrRestart         = &websocket.CloseError{Code: CloseServiceRestart, Reason: "restart", Label: "restart"}
+	ErrTryAgainLater   = &websocket.CloseError{Code: CloseTryAgainLater, Reason: "try again later", Label: "try_again_later"}
+	ErrInboundFull     = &websocket.CloseError{Code: CloseTryAgainLater, Reason: "try again later", Label: "inbound_full"}
 )
 
-// What an identity, or an operator, ends a connection for. A token that a command brings and that cannot be read is
-// [ErrBadToken]: the connection stays.
+// Why a token, a rate limit or an operator ends a connection. [ErrBadToken] is different: it refuses an auth command, and
+// the connection stays open.
 var (
-	ErrTokenRefused = &CloseError{CloseBadToken, "bad token", "bad_token"}
-	ErrForbidden    = &CloseError{CloseForbidden, "forbidden", "forbidden"}
-	ErrKicked       = &CloseError{CloseKicked, "kicked", "kicked"}
-	ErrRateLimit    = &CloseError{CloseRateLimit, "rate limit", "rate_limit"}
-	ErrTokenExpired = &CloseError{CloseTokenExpired, "token expired", "token_expired"}
+	ErrTokenRefused = &websocket.CloseError{Code: CloseBadToken, Reason: "bad token", Label: "bad_token"}
+	ErrForbidden    = &websocket.CloseError{Code: CloseForbidden, Reason: "forbidden", Label: "forbidden"}
+	ErrKicked       = &websocket.CloseError{Code: CloseKicked, Reason: "kicked", Label: "kicked"}
+	ErrRateLimit    = &websocket.CloseError{Code: CloseRateLimit, Reason: "rate limit", Label: "rate_limit"}
+	ErrTokenExpired = &websocket.CloseError{Code: CloseTokenExpired, Reason: "token expired", Label: "token_expired"}
 )
 
-// Because returns e with another reason, of at most 123 bytes: why a token is not good.
-func (e *CloseError) Because(why string) *CloseError { return &CloseError{e.Code, why, e.Label} }
-
-// RestartAfter returns [ErrRestart] with a hint to come back after ms milliseconds.
-func RestartAfter(ms int64) *CloseError {
-	return &CloseError{ErrRestart.Code, "retry=" + strconv.FormatInt(ms, 10), ErrRestart.Label}
+// RestartAfter returns [ErrRestart] with the hint to connect again after ms milliseconds.
+func RestartAfter(ms int64) *websocket.CloseError {
+	return ErrRestart.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
-// TryAgainAfter returns [ErrTryAgainLater] with a hint to come back after ms milliseconds.
-func TryAgainAfter(ms int64) *CloseError {
-	return &CloseError{ErrTryAgainLater.Code, "retry=" + strconv.FormatInt(ms, 10), ErrTryAgainLater.Label}
+// TryAgainAfter returns [ErrTryAgainLater] with the hint to connect again after ms milliseconds.
+func TryAgainAfter(ms int64) *websocket.CloseError {
+	return ErrTryAgainLater.Because("retry=" + strconv.FormatInt(ms, 10))
 }
 
-// PeerClose is the end that the peer asked for: its code is echoed, as RFC 6455 section 5.5.1 asks, its reason is not.
-// A close frame without a code (1005 from [ParseClose]) is echoed without one.
-func PeerClose(code ws.StatusCode) *CloseError {
-	return &CloseError{Code: code, Label: "peer"}
+// InboundFullAfter returns [ErrInboundFull] with the hint to connect again after ms milliseconds.
+func InboundFullAfter(ms int64) *websocket.CloseError {
+	return ErrInboundFull.Because("retry=" + strconv.FormatInt(ms, 10))
+}
+
+// PeerClose returns the answer to a close frame of the peer. It has the same code, as RFC 6455 section 5.5.1 asks, and no
+// reason. [websocket.CodeNone] stands for a close frame without a code, whose answer has none.
+func PeerClose(code ws.StatusCode) *websocket.CloseError {
+	return &websocket.CloseError{Code: code, Label: "peer"}
 }

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -12,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // named is a row of errors.json and gaps.json.
@@ -20,7 +23,7 @@ type named struct {
 	Meaning string `json:"meaning"`
 }
 
-// constants reads the constants of a type, and the comments behind them, from codes.go: the source is the table.
+// constants reads the constants of a type, and the comments after them, from codes.go: they are the table.
 func constants(t *testing.T, typeName string) (rows []named) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "codes.go", nil, parser.ParseComments)
@@ -53,7 +56,7 @@ func TestCodesGolden(t *testing.T) {
 	golden(t, "testdata/gaps.json", indented(t, constants(t, "GapReason")))
 }
 
-// comeback.json holds the rule for codes that are not in the table, at the ends of the ranges.
+// comeback.json has the codes at the ends of the ranges, which are not in the table.
 func TestComebackOfGolden(t *testing.T) {
 	type row struct {
 		Code     ws.StatusCode `json:"code"`
@@ -91,7 +94,7 @@ func TestComebackOfGolden(t *testing.T) {
 func TestCodes(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range Codes {
-		if _, _, err := ParseClose([]byte(closing(c.Code, ""))); err != nil {
+		if _, _, err := websocket.ParseClose(binary.BigEndian.AppendUint16(nil, uint16(c.Code))); err != nil {
 			t.Errorf("code %d may not be sent: %v", c.Code, err)
 		}
 		for _, key := range []string{c.Name, strconv.Itoa(int(c.Code))} {
@@ -103,7 +106,7 @@ func TestCodes(t *testing.T) {
 		if c.Name == "" || c.Meaning == "" || c.Comeback == "" {
 			t.Errorf("Codes has a row with a hole: %+v", c)
 		}
-		// The table may not contradict its own rule of ranges.
+		// A row of the table must not contradict the rule of its range.
 		switch {
 		case c.Code >= 4000 && c.Code < 4100 && c.Comeback != ComebackNever,
 			c.Code >= 4100 && c.Code < 4200 && c.Comeback != ComebackBackoff,
@@ -114,11 +117,11 @@ func TestCodes(t *testing.T) {
 }
 
 func TestCloseErrors(t *testing.T) {
-	for _, e := range []*CloseError{
-		ErrProtocol, ErrReservedOpCode, ErrReservedBits, ErrUnmasked, ErrControlTooLong, ErrControlSplit, ErrContinuation,
-		ErrNoContinuation, ErrLength, ErrClosePayload, ErrBinary, ErrUTF8, ErrMessageTooBig, ErrTooManyFrames,
+	for _, e := range []*websocket.CloseError{
+		websocket.ErrProtocol, websocket.ErrReservedOpCode, websocket.ErrReservedBits, websocket.ErrUnmasked, websocket.ErrControlTooLong, websocket.ErrControlSplit, websocket.ErrContinuation,
+		websocket.ErrNoContinuation, websocket.ErrLength, websocket.ErrClosePayload, websocket.ErrBinary, websocket.ErrUTF8, websocket.ErrMessageTooBig, websocket.ErrTooManyFrames,
 		ErrMessageTimeout, ErrSlowConsumer, ErrHeartbeatMissed, ErrInternal, ErrRestart, RestartAfter(0), RestartAfter(1 << 62),
-		ErrInflate, ErrTryAgainLater, TryAgainAfter(0), TryAgainAfter(1 << 62), ErrTokenRefused, ErrForbidden, ErrKicked, ErrRateLimit,
+		websocket.ErrInflate, ErrTryAgainLater, TryAgainAfter(0), TryAgainAfter(1 << 62), ErrTokenRefused, ErrForbidden, ErrKicked, ErrRateLimit,
 		ErrTokenExpired,
 	} {
 		listed := false
@@ -128,8 +131,8 @@ func TestCloseErrors(t *testing.T) {
 		if !listed {
 			t.Errorf("%v has a code that Codes does not list", e)
 		}
-		if len(e.Reason) > maxCloseReason || !utf8.ValidString(e.Reason) || e.Label == "" || strings.ContainsAny(e.Label, " \"\\") {
-			t.Errorf("%+v: want a reason of at most %d bytes and a label of one word", *e, maxCloseReason)
+		if len(e.Reason) > websocket.MaxCloseReason || !utf8.ValidString(e.Reason) || e.Label == "" || strings.ContainsAny(e.Label, " \"\\") {
+			t.Errorf("%+v: want a reason of at most %d bytes and a label of one word", *e, websocket.MaxCloseReason)
 		}
 		if want := fmt.Sprintf("close %d %s", e.Code, e.Reason); e.Error() != want {
 			t.Errorf("Error() = %q, want %q", e.Error(), want)

@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// Marks in PROTOCOL.md; the block behind a mark is generated from testdata.
+// Marks in PROTOCOL.md. The block after a mark is generated from testdata.
 var (
 	exampleMark = regexp.MustCompile("(?m)^<!-- example (\\S+): (.+) -->\n(```json\n.*\n```\n)?")
 	tableMark   = regexp.MustCompile(`(?m)^<!-- table (\S+) -->\n(\n(\|.*\n)+)?`)
 )
 
-// PROTOCOL.md shows what testdata holds, every type of message and every row of the tables.
+// PROTOCOL.md shows an example of every type of message, and every row of the tables in testdata.
 func TestDocument(t *testing.T) {
 	const path = "PROTOCOL.md"
 	text, err := os.ReadFile(path)
@@ -50,7 +50,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// wires finds the bytes of each example, and what kind of example it is.
+// wires returns the bytes and the kind of each example.
 func wires(t *testing.T) (wire, kind map[string]string) {
 	t.Helper()
 	wire, kind = map[string]string{}, map[string]string{}

@@ -10,13 +10,16 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// The life of a connection: bytes come in, in pieces of any size, and bytes go out. All of it belongs to one loop.
+// One connection from its handshake to a notification. The bytes may arrive in parts of any size. All of it belongs to one
+// loop.
 func Example() {
-	upgrader := protocol.NewUpgrader(protocol.UpgradeConfig{Loopback: true})
-	limits := protocol.Limits{MaxMessage: 64 << 10, MaxFragments: 128}
-	var reader protocol.Reader
+	upgrader := http1.NewUpgrader(http1.Config{Loopback: true})
+	limits := websocket.Limits{MaxMessage: 64 << 10, MaxFragments: 128}
+	var reader websocket.Reader
 	var decoder protocol.Decoder
 	const now = 1_767_225_600_000
 
@@ -24,7 +27,7 @@ func Example() {
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	received = append(received, fromClient(`{"type":"subscribe","id":1,"channel":"notifications:user:42"}`)...)
 
-	head := protocol.HeadLen(received, 0)
+	head := http1.HeadLen(received, 0)
 	sent, _, refusal := upgrader.Upgrade(nil, received[:head])
 	if refusal != nil {
 		fmt.Println(refusal.Status, refusal.Body)
@@ -35,7 +38,7 @@ func Example() {
 	for rest := received[head:]; len(rest) > 0; {
 		event, used, err := reader.Next(rest, &limits)
 		if err != nil {
-			fmt.Println(err) // a *protocol.CloseError: AppendCloseFrame, then close
+			fmt.Println(err) // a *websocket.CloseError: append it with websocket.AppendClose, then close
 			return
 		}
 		rest = rest[used:]
@@ -59,13 +62,13 @@ func Example() {
 		}
 	}
 
-	// A publication is encoded once, for however many subscribers.
+	// A publication is encoded once for all subscribers.
 	notification, _ := protocol.NewNotification("user:42", `{"title":"hi"}`, now)
 	sent = append(sent, notification.Bytes()...)
 
 	status, _, _ := strings.Cut(string(sent), "\r\n")
 	fmt.Println(status)
-	toClient := bytes.NewReader(sent[protocol.HeadLen(sent, 0):])
+	toClient := bytes.NewReader(sent[http1.HeadLen(sent, 0):])
 	for toClient.Len() > 0 {
 		header, err := ws.ReadHeader(toClient)
 		if err != nil {
@@ -89,11 +92,11 @@ func fromClient(text string) []byte {
 
 // A frame that breaks a rule ends the connection with the code of that rule.
 func ExampleReader_Next() {
-	var reader protocol.Reader
+	var reader websocket.Reader
 	unmasked := ws.MustCompileFrame(ws.NewTextFrame([]byte("hello")))
-	_, _, err := reader.Next(unmasked, &protocol.Limits{})
-	if end, ok := errors.AsType[*protocol.CloseError](err); ok {
-		fmt.Printf("%d %s: %x\n", end.Code, end.Reason, protocol.AppendCloseFrame(nil, end)[:4])
+	_, _, err := reader.Next(unmasked, &websocket.Limits{})
+	if end, ok := errors.AsType[*websocket.CloseError](err); ok {
+		fmt.Printf("%d %s: %x\n", end.Code, end.Reason, websocket.AppendClose(nil, end)[:4])
 	}
 	// Output: 1002 frame is not masked: 881503ea
 }

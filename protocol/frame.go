@@ -1,37 +1,96 @@
 package protocol
 
 import (
-	"bytes"
-	"encoding/binary"
 	"slices"
+	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 	"github.com/valyala/bytebufferpool"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// Frame is one complete WebSocket frame to a client, header and payload, made once and never changed. Any number
-// of connections on any number of loops share it by reference.
+// Form is one encoding of a message. A connection has one form for as long as it is open.
+type Form uint8
+
+// The forms.
+const (
+	Plain    Form = iota // JSON in one WebSocket text frame
+	Deflated             // the same frame compressed (RFC 7692), if that makes it smaller
+
+	Forms = iota // the number of forms
+)
+
+// Frame is one message to clients. It is encoded once and never changed. Any number of connections on any number of loops
+// share it by reference. It is made in its plain form, which most connections have; [Frame.In] returns the others.
 type Frame struct {
-	bytes     []byte
-	channel   string
-	deflation atomic.Pointer[deflation] // see Deflated: the same message, compressed
+	bytes   []byte
+	channel string
+	others  atomic.Pointer[otherForms] // nil until [Frame.In] makes the first of them
 }
 
-// Bytes returns the frame as it goes on the wire. The slice is shared: do not change it.
+// otherForms are the encodings of a Frame other than the plain one. They do not refer to the plain one, so a backlog that
+// holds one form keeps no other in memory.
+type otherForms [Forms - 1]struct {
+	once  sync.Once
+	frame Frame // bytes is nil if this form is the same as the plain one
+}
+
+// onlyPlain is the value of Frame.others for frames that have no other form.
+var onlyPlain = &otherForms{}
+
+// encoders make the other forms from the plain one.
+var encoders = [Forms - 1]struct {
+	applies func(plain []byte) bool   // reports whether encode may return something; it is called for each [Frame.In]
+	encode  func(plain []byte) []byte // returns nil if the form is the same as the plain one
+}{
+	Deflated - 1: {websocket.Compressible, websocket.Deflate},
+}
+
+// Bytes returns the frame as it is sent. The slice is shared: do not change it.
 func (f *Frame) Bytes() []byte { return f.bytes }
 
-// Len is the frame's size on the wire in bytes.
+// Len returns the frame's size on the wire in bytes.
 func (f *Frame) Len() int { return len(f.bytes) }
 
-// Channel is the channel of a notification, in its short form, and empty for every other frame. A frame with a
-// channel may be dropped from a slow consumer's backlog (and told as a gap); one without may not.
+// Channel returns the channel of a notification, in its short form. It is empty for every other frame. A frame with a
+// channel may be dropped from a slow consumer's backlog, which makes a gap; a frame without one may not.
 func (f *Frame) Channel() string { return f.channel }
 
-// NewNotification encodes a publication, the only time it is encoded: envelope and frame header in one piece of
-// memory. takenAt is when the gateway took it from Redis, in Unix milliseconds. replaced counts the bytes of data
-// that were not UTF-8.
+// In returns the message in another form, with the same channel. If that form is the same as the plain one, In returns f.
+// The first call for a form encodes it, and calls at the same time wait for that; later calls cost a load. To the frame
+// that In returns, In makes no difference: it returns that frame.
+//
+// Safe to call from any goroutine.
+func (f *Frame) In(form Form) *Frame {
+	if form == Plain {
+		return f
+	}
+	encoder := &encoders[form-1]
+	others := f.others.Load()
+	if others == onlyPlain || !encoder.applies(f.bytes) {
+		return f
+	}
+	if others == nil {
+		others = new(otherForms)
+		if !f.others.CompareAndSwap(nil, others) {
+			others = f.others.Load()
+		}
+	}
+	other := &others[form-1]
+	other.once.Do(func() {
+		other.frame.bytes, other.frame.channel = encoder.encode(f.bytes), f.channel
+		other.frame.others.Store(onlyPlain)
+	})
+	if other.frame.bytes == nil {
+		return f
+	}
+	return &other.frame
+}
+
+// NewNotification encodes a publication, with the frame header, as one slice. takenAt is when the gateway took the
+// publication from Redis, in Unix milliseconds. replaced is how many bytes of data were not UTF-8.
 func NewNotification(channel, data string, takenAt int64) (f *Frame, replaced int) {
 	m := Message{Type: MessageNotification, Channel: channel, Data: data, Timestamp: takenAt}
 	f, replaced = newFrame(&m)
@@ -39,129 +98,49 @@ func NewNotification(channel, data string, takenAt int64) (f *Frame, replaced in
 	return f, replaced
 }
 
-// NewFrame encodes any other message as a frame that can be shared and kept.
+// NewFrame encodes any other message as a Frame.
 func NewFrame(m *Message) *Frame {
 	f, _ := newFrame(m)
 	return f
 }
 
-// FrameOf copies bytes that are already framed into a Frame of their own, for a backlog to keep. They may be the rest
-// of a frame, or several: they have no deflated form.
-func FrameOf(framed []byte) *Frame {
-	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...)}
-	f.deflation.Store(notDeflated)
+// FrameOf copies bytes that are already framed into a Frame, so that a backlog can keep them. They may be the rest of a
+// frame, or several frames, in any form; the Frame has no other form. channel is set for a notification, else empty.
+func FrameOf(framed []byte, channel string) *Frame {
+	f := &Frame{bytes: append(make([]byte, 0, len(framed)), framed...), channel: channel}
+	f.others.Store(onlyPlain)
 	return f
 }
 
 func newFrame(m *Message) (*Frame, int) {
 	scratch := bytebufferpool.Get()
-	// The pool gives back no buffer over the size that is usual, so an unusually long message comes to a short one:
-	// make room for it and some escapes at once, instead of by doubling.
+	// The pool keeps no buffers that are larger than usual. So a long message gets a buffer that is too small: make room
+	// for it and some escapes at once, which is cheaper than to double several times.
 	const long = 1024
 	if n := len(m.Data); n > long {
 		scratch.B = slices.Grow(scratch.B[:0], n+n/4)
 	}
 	payload, replaced := AppendMessage(scratch.B[:0], m)
-	exact := make([]byte, 0, headerSize(len(payload))+len(payload))
-	exact = appendHeader(exact, ws.OpText, len(payload))
+	exact := make([]byte, 0, websocket.HeaderSize(len(payload))+len(payload))
+	exact = websocket.AppendHeader(exact, ws.OpText, len(payload))
 	exact = append(exact, payload...)
 	scratch.B = payload
 	bytebufferpool.Put(scratch)
 	return &Frame{bytes: exact}, replaced
 }
 
-// AppendMessageFrame appends m as a text frame, for answers that are written at once and never kept.
+// AppendMessageFrame appends m as a text frame. It is for answers, which go to one connection.
 func AppendMessageFrame(dst []byte, m *Message) []byte {
-	// The header's size is known only after the payload: leave room for the usual one and move what is longer.
+	// The header's size is known after the payload is encoded: leave room for a short one, and move a longer payload.
 	const room = 2
 	at := len(dst)
 	dst = append(dst, make([]byte, room)...)
 	dst, _ = AppendMessage(dst, m)
 	n := len(dst) - at - room
-	if grow := headerSize(n) - room; grow > 0 {
+	if grow := websocket.HeaderSize(n) - room; grow > 0 {
 		dst = append(dst, make([]byte, grow)...)
 		copy(dst[at+room+grow:], dst[at+room:at+room+n])
 	}
-	appendHeader(dst[:at], ws.OpText, n)
+	websocket.AppendHeader(dst[:at], ws.OpText, n)
 	return dst
-}
-
-// AppendControlFrame appends a ping or pong. payload is at most 125 bytes (RFC 6455 section 5.5).
-func AppendControlFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
-	dst = appendHeader(dst, op, len(payload))
-	return append(dst, payload...)
-}
-
-// maxCloseReason is what a control frame leaves beside the code (RFC 6455 sections 5.5 and 5.5.1).
-const maxCloseReason = ws.MaxControlFramePayloadSize - 2
-
-// AppendCloseFrame appends the close frame of e. A code of zero (or 1005, which must not be sent) gives an empty
-// one, the answer to an empty one. A reason that does not fit is cut between two runes.
-func AppendCloseFrame(dst []byte, e *CloseError) []byte {
-	if e.Code == 0 || e.Code == closeNoStatusReceived {
-		return appendHeader(dst, ws.OpClose, 0)
-	}
-	reason := e.Reason
-	if len(reason) > maxCloseReason {
-		end := maxCloseReason
-		for end > 0 && !utf8.RuneStart(reason[end]) {
-			end--
-		}
-		reason = reason[:end]
-	}
-	dst = appendHeader(dst, ws.OpClose, 2+len(reason))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(e.Code))
-	return append(dst, reason...)
-}
-
-// headerSize is the size of an unmasked header before n bytes of payload (RFC 6455 section 5.2).
-func headerSize(n int) int {
-	switch {
-	case n <= 125:
-		return 2
-	case n <= 0xffff:
-		return 4
-	default:
-		return 10
-	}
-}
-
-// CutFrames returns how many of the first bytes of framed, which is a sequence of whole frames to a client, are frames
-// that together have about size bytes: at least one frame. A 101 response may stand before them; it is not cut, and
-// neither is any other HTTP response.
-func CutFrames(framed []byte, size int) int {
-	if bytes.HasPrefix(framed, []byte("HTTP/1.1 ")) {
-		if end := bytes.Index(framed, headEnd); end >= 0 && bytes.HasPrefix(framed, []byte("HTTP/1.1 101 ")) {
-			return end + len(headEnd)
-		}
-		return len(framed)
-	}
-	n := 0
-	for n < len(framed) && (n == 0 || n < size) {
-		switch length := framed[n+1]; length {
-		case 126:
-			n += headerSize(126) + int(binary.BigEndian.Uint16(framed[n+2:]))
-		case 127:
-			n += headerSize(0x10000) + int(binary.BigEndian.Uint64(framed[n+2:]))
-		default:
-			n += headerSize(0) + int(length)
-		}
-	}
-	return n
-}
-
-// appendHeader appends the header of an unmasked, final frame.
-func appendHeader(dst []byte, op ws.OpCode, n int) []byte {
-	const fin = 0x80
-	dst = append(dst, fin|byte(op))
-	switch {
-	case n <= 125:
-		return append(dst, byte(n))
-	case n <= 0xffff:
-		dst = append(dst, 126)
-		return binary.BigEndian.AppendUint16(dst, uint16(n))
-	default:
-		dst = append(dst, 127)
-		return binary.BigEndian.AppendUint64(dst, uint64(n))
-	}
 }

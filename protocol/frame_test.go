@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// The header of each length, as RFC 6455 section 5.2 has it.
+// The header for each length is that of RFC 6455 section 5.2.
 func TestFrameHeader(t *testing.T) {
 	overhead := len(`{"type":"pong","id":"","timestamp":0}`)
 	for _, tc := range []struct {
@@ -72,7 +74,7 @@ func TestNewNotificationNotUTF8(t *testing.T) {
 	}
 }
 
-// A frame stays as it was made, whatever is encoded after it and whoever reads it.
+// A frame does not change when others are encoded after it, or when several goroutines read it.
 func TestFrameShared(t *testing.T) {
 	first, _ := NewNotification("user:42", "first", 1)
 	want := bytes.Clone(first.Bytes())
@@ -89,78 +91,13 @@ func TestFrameShared(t *testing.T) {
 		})
 	}
 	readers.Wait()
-	kept := FrameOf(want)
+	kept := FrameOf(want, "")
 	clear(want)
 	if !bytes.Equal(kept.Bytes(), first.Bytes()) || kept.Channel() != "" {
 		t.Errorf("FrameOf = %q, channel %q, want a copy without a channel", kept.Bytes(), kept.Channel())
 	}
 	if gap := NewFrame(&Message{Type: MessageGap, Channel: "user:42", Reason: GapSlow}); gap.Channel() != "" {
 		t.Errorf("a gap has channel %q: it could be dropped", gap.Channel())
-	}
-}
-
-func TestAppendControlFrame(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		op   ws.OpCode
-		in   string
-		want ws.Frame
-	}{
-		{"ping", ws.OpPing, "", ws.NewPingFrame(nil)},
-		{"pong", ws.OpPong, "12345678", ws.NewPongFrame([]byte("12345678"))},
-		{"pong, longest", ws.OpPong, strings.Repeat("x", 125), ws.NewPongFrame(bytes.Repeat([]byte("x"), 125))},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			want := "before" + string(ws.MustCompileFrame(tc.want))
-			if got := AppendControlFrame([]byte("before"), tc.op, []byte(tc.in)); string(got) != want {
-				t.Errorf("AppendControlFrame(%d, %q) = %q, want %q", tc.op, tc.in, got, want)
-			}
-		})
-	}
-}
-
-func TestAppendCloseFrame(t *testing.T) {
-	long := strings.Repeat("x", 122)
-	for _, tc := range []struct {
-		name   string
-		in     *CloseError
-		code   ws.StatusCode
-		reason string
-	}{
-		{"code and reason", ErrSlowConsumer, CloseSlowConsumer, "slow consumer"},
-		{"restart with a hint", RestartAfter(1500), CloseServiceRestart, "retry=1500"},
-		{"echo", PeerClose(ws.StatusNormalClosure), ws.StatusNormalClosure, ""},
-		{"longest reason", &CloseError{Code: 4008, Reason: long + "y"}, 4008, long + "y"},
-		{"reason too long", &CloseError{Code: 4008, Reason: long + "yz"}, 4008, long + "y"},
-		{"reason too long, cut before a rune", &CloseError{Code: 4008, Reason: long + "éz"}, 4008, long},
-		{"reason too long, not UTF-8", &CloseError{Code: 4008, Reason: strings.Repeat("\x80", 200)}, 4008, ""},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			want := ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(tc.code, tc.reason)))
-			if got := AppendCloseFrame(nil, tc.in); !bytes.Equal(got, want) {
-				t.Errorf("AppendCloseFrame(%v) = %q, want %q", tc.in, got, want)
-			}
-		})
-	}
-	for _, code := range []ws.StatusCode{0, closeNoStatusReceived} {
-		if got := AppendCloseFrame([]byte("before"), PeerClose(code)); string(got) != "before\x88\x00" {
-			t.Errorf("AppendCloseFrame(%d) = %q, want an empty close frame", code, got)
-		}
-	}
-}
-
-// What a peer may close with is echoed as it came.
-func TestAppendCloseFrameEcho(t *testing.T) {
-	for _, payload := range []string{"", closing(1000, "bye"), closing(4999, "")} {
-		code, _, err := ParseClose([]byte(payload))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := AppendCloseFrame(nil, PeerClose(code))
-		want := min(len(payload), 2)
-		if len(got) != 2+want || string(got[2:]) != payload[:want] {
-			t.Errorf("the answer to close %q is %q, want its code", payload, got)
-		}
 	}
 }
 
@@ -174,8 +111,8 @@ func TestFrameAllocs(t *testing.T) {
 	}{
 		{"AppendMessageFrame", func() { AppendMessageFrame(dst, &m) }},
 		{"AppendMessageFrame of 64 KiB", func() { AppendMessageFrame(dst, &long) }},
-		{"AppendControlFrame", func() { AppendControlFrame(dst, ws.OpPong, nil) }},
-		{"AppendCloseFrame", func() { AppendCloseFrame(dst, ErrSlowConsumer) }},
+		{"AppendControlFrame", func() { websocket.AppendControl(dst, ws.OpPong, nil) }},
+		{"AppendCloseFrame", func() { websocket.AppendClose(dst, ErrSlowConsumer) }},
 	} {
 		if got := testing.AllocsPerRun(100, tc.run); got != 0 {
 			t.Errorf("%s allocates %v times, want 0", tc.name, got)
@@ -205,36 +142,5 @@ func BenchmarkAppendMessageFrame(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		AppendMessageFrame(dst, &m)
-	}
-}
-
-func TestCutFrames(t *testing.T) {
-	t.Parallel()
-	var frames []byte
-	var ends []int
-	for _, n := range []int{0, 1, 125, 126, 65_535, 65_536, 3} {
-		frames = appendHeader(frames, ws.OpText, n)
-		frames = append(frames, make([]byte, n)...)
-		ends = append(ends, len(frames))
-	}
-	at := 0
-	for i, end := range ends {
-		if n := CutFrames(frames[at:], 1); n != end-at {
-			t.Fatalf("CutFrames of frame %d = %d, want %d", i, n, end-at)
-		}
-		at = end
-	}
-	if n := CutFrames(frames, 128); n != ends[2] {
-		t.Errorf("CutFrames(128) = %d, want the first three, %d", n, ends[2])
-	}
-	if n := CutFrames(frames, 1<<30); n != len(frames) {
-		t.Errorf("CutFrames(all) = %d, want %d", n, len(frames))
-	}
-	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\n", "HTTP/1.1 404 Not Found\r\n\r\nno"
-	if n := CutFrames(append([]byte(switching), frames...), 1); n != len(switching) {
-		t.Errorf("CutFrames(101, frames) = %d, want %d", n, len(switching))
-	}
-	if n := CutFrames([]byte(refused), 1); n != len(refused) {
-		t.Errorf("CutFrames(404) = %d, want %d", n, len(refused))
 	}
 }

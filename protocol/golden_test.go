@@ -42,7 +42,7 @@ func readGolden(t testing.TB, name string, into any) {
 	}
 }
 
-// indented is the form of the files in testdata: for people to read, and for both languages to parse.
+// indented encodes value as the files in testdata are written.
 func indented(t *testing.T, value any) []byte {
 	t.Helper()
 	var out bytes.Buffer

@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the deepest nesting that a command may have, its own braces included. Commands are flat; the limit
-// bounds the recursion that a hostile one can cause.
+// maxDepth is the deepest nesting that a command may have, its own braces included. Commands are flat; the limit bounds the
+// recursion that a hostile client can cause.
 const maxDepth = 8
 
-// scanner walks over JSON (RFC 8259) without building anything. It accepts what encoding/json accepts, except
-// nesting beyond maxDepth and surrogates that are not a pair: these have no UTF-8, so two readers would make two
-// different names of them.
+// scanner checks JSON (RFC 8259) without building values. It accepts what encoding/json accepts, with two exceptions:
+// nesting beyond maxDepth, and surrogates that are not a pair. Those cannot be written in UTF-8, so two programs could read
+// two different names in them.
 type scanner struct {
 	src []byte
 	pos int
 }
 
-// space passes over white space.
+// space skips white space.
 func (s *scanner) space() {
 	for s.pos < len(s.src) {
 		switch s.src[s.pos] {
@@ -30,7 +30,7 @@ func (s *scanner) space() {
 	}
 }
 
-// take passes over c and the white space around it, if it is next.
+// take skips c and the white space around it, if c is next.
 func (s *scanner) take(c byte) bool {
 	s.space()
 	if s.pos == len(s.src) || s.src[s.pos] != c {
@@ -41,8 +41,8 @@ func (s *scanner) take(c byte) bool {
 	return true
 }
 
-// value passes over one value and returns its text, or nil when it is malformed. depth is how many objects and
-// arrays it lies in.
+// value skips one value and returns its text, or nil if it is malformed. depth is how many objects and arrays the value is
+// in.
 func (s *scanner) value(depth int) []byte {
 	from := s.pos
 	if from == len(s.src) {
@@ -89,7 +89,7 @@ func (s *scanner) object(depth int) bool {
 	}
 }
 
-// member passes over a name and its value.
+// member skips a name and its value, and returns their texts. One of them is nil if it is malformed.
 func (s *scanner) member(depth int) (key, value []byte) {
 	from := s.pos
 	if !s.str() {
@@ -119,7 +119,7 @@ func (s *scanner) array(depth int) bool {
 	}
 }
 
-// end passes over the bracket that ends a value, and leaves the white space behind it.
+// end skips c if c is next. Unlike take it leaves the white space.
 func (s *scanner) end(c byte) bool {
 	if s.pos == len(s.src) || s.src[s.pos] != c {
 		return false
@@ -136,7 +136,7 @@ func (s *scanner) literal(word string) bool {
 	return true
 }
 
-// number passes over a number (RFC 8259 section 6).
+// number skips a number (RFC 8259 section 6).
 func (s *scanner) number() bool {
 	s.end('-')
 	if !s.end('0') && !s.digits() {
@@ -162,7 +162,7 @@ func (s *scanner) digits() bool {
 	return s.pos > from
 }
 
-// str passes over a string, its quotes included.
+// str skips a string with its quotes.
 func (s *scanner) str() bool {
 	if s.pos == len(s.src) || s.src[s.pos] != '"' {
 		return false
@@ -187,8 +187,8 @@ func (s *scanner) str() bool {
 	return false
 }
 
-// unescape reads the escape sequence that src begins with; a surrogate pair is one. n is its length, and 0 when it
-// is malformed.
+// unescape reads the escape sequence at the start of src; a surrogate pair is one sequence. n is its length, 0 if it is
+// malformed.
 func unescape(src []byte) (r rune, n int) {
 	if len(src) < 2 {
 		return 0, 0
@@ -225,7 +225,7 @@ func unescape(src []byte) (r rune, n int) {
 	}
 }
 
-// hex4 reads four hexadecimal digits; it returns -1 when there are none.
+// hex4 reads four hexadecimal digits. It returns -1 if src does not begin with them.
 func hex4(src []byte) rune {
 	if len(src) < 4 {
 		return -1
@@ -246,7 +246,7 @@ func hex4(src []byte) rune {
 	return r
 }
 
-// appendUnquoted appends what a string that the scanner passed over says.
+// appendUnquoted appends the text of a string that the scanner has accepted, without quotes and escapes.
 func appendUnquoted(dst, quoted []byte) []byte {
 	text := quoted[1 : len(quoted)-1]
 	for {
@@ -263,8 +263,8 @@ func appendUnquoted(dst, quoted []byte) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string (RFC 8259 section 7) and counts the bytes that were not UTF-8; each of
-// them becomes U+FFFD, as encoding/json does it.
+// appendString appends s as a JSON string (RFC 8259 section 7). Each byte that is not UTF-8 becomes U+FFFD, as in
+// encoding/json; replaced is how many there were.
 func appendString(dst []byte, s string) (out []byte, replaced int) {
 	dst = append(dst, '"')
 	start := 0

@@ -1,6 +1,6 @@
 package protocol
 
-// CommandType is what a client asks for.
+// CommandType names what a client asks for.
 type CommandType uint8
 
 // The commands of version 1.
@@ -11,16 +11,16 @@ const (
 	CommandAuth
 )
 
-// Command is one decoded message from a client. Its byte slices share the decoder's memory: they are valid until
-// the next Decode. Keep a copy, not the slice.
+// Command is one decoded message from a client. Its byte slices share the decoder's memory: they are valid until the next
+// Decode. To keep one, copy it.
 type Command struct {
 	Type     CommandType
-	ID       []byte   // the raw JSON of "id" (a string or a number), nil when absent; echoed in the answer
-	Channels [][]byte // "channel", or the items of "channels"; as the client wrote them, not yet checked
+	ID       []byte   // the raw JSON of "id" (a string or a number), nil if absent; the answer repeats it
+	Channels [][]byte // "channel", or the items of "channels"; as the client wrote them, not checked
 	Token    []byte   // of auth
 }
 
-// MessageType names a message to a client, as on the wire.
+// MessageType is the "type" of a message to a client.
 type MessageType string
 
 // The messages of version 1.
@@ -35,19 +35,20 @@ const (
 	MessageGap           MessageType = "gap"
 )
 
-// Message is one message to a client. Fields that are empty are left out on the wire; Timestamp is always there.
+// Message is one message to a client. The wire has only the fields that are not empty, and always Timestamp and the Data
+// of a notification.
 type Message struct {
 	Type        MessageType
-	ID          []byte    // raw JSON, echoed from the command
+	ID          []byte    // raw JSON, copied from the command
 	ClientID    string    // connected
 	UserID      string    // connected; a label unless the connection is authenticated
 	Channel     string    // subscribed, unsubscribed, notification, error, gap
-	Data        string    // notification: the publication's payload, whatever it holds
+	Data        string    // notification: the publication's payload, any bytes
 	Code        ErrorCode // error
 	Text        string    // error: "message", for people
 	Reason      GapReason // gap
-	Dropped     uint64    // gap: how many publications, when that is known
+	Dropped     uint64    // gap: how many publications were dropped, if that is known
 	ExpiresAt   int64     // connected, authenticated: Unix milliseconds
-	HeartbeatMs int64     // connected, when message heartbeats are on
+	HeartbeatMs int64     // connected, if message heartbeats are on
 	Timestamp   int64     // Unix milliseconds
 }

@@ -6,16 +6,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 (cd bench/article && npm ci --silent --no-audit --no-fund)
-free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close() })'; }
-port=$(free_port)
-admin=$(free_port)
 log=$(mktemp)
-./bin/gateway serve -addr "127.0.0.1:$port" -admin "127.0.0.1:$admin" 2>"$log" &
+./bin/gateway serve -addr 127.0.0.1:0 -admin 127.0.0.1:0 -log-format text 2>"$log" &
 gateway=$!
 trap 'kill "$gateway" 2>/dev/null; rm -f "$log"' EXIT
+# The kernel chooses the ports, and the greeting tells them.
+told() { sed -nE "s|^ +$1 +[a-z]+://127\.0\.0\.1:([0-9]+)/.*|\1|p" "$log"; }
 for _ in $(seq 100); do
-	curl -fsS "http://127.0.0.1:$admin/readyz" >/dev/null 2>&1 && break
+	curl -fsS "http://127.0.0.1:$(told admin)/readyz" >/dev/null 2>&1 && break
 	kill -0 "$gateway" 2>/dev/null || { cat "$log" >&2; exit 1; }
 	read -rt 0.1 <> <(:) || true
 done
-node bench/article/loadtest.mjs "$port" "$admin"
+node bench/article/loadtest.mjs "$(told clients)" "$(told admin)"

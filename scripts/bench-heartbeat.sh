@@ -2,7 +2,7 @@
 # What a heartbeat costs: CPU of a gateway with idle connections, without a heartbeat, with WebSocket pings that the
 # clients answer, and with message heartbeats that need no answer, in turn.
 # Usage: scripts/bench-heartbeat.sh [connections] [rounds]
-# Builds first. Takes about 40 s a run, three runs a round. Uses loopback ports 18080 and 19090.
+# Builds first. Takes about 40 s a run, three runs a round. The gateway listens on ports that the kernel chooses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,19 +12,26 @@ every=5 # seconds between heartbeats: dense, so that their cost stands out
 window=20
 
 go build -trimpath -o bin/ ./gateway ./bench
+log=$(mktemp)
 gateway_pid='' bench_pid=''
-trap '[ -z "$bench_pid" ] || kill "$bench_pid" 2>/dev/null || true; [ -z "$gateway_pid" ] || kill "$gateway_pid" 2>/dev/null || true' EXIT
+trap 'rm -f "$log"; [ -z "$bench_pid" ] || kill "$bench_pid" 2>/dev/null || true; [ -z "$gateway_pid" ] || kill "$gateway_pid" 2>/dev/null || true' EXIT
 
-metric() { curl -sf http://127.0.0.1:19090/metrics | awk -v name="$1" '$1 == name { printf "%.3f\n", $2 }'; }
+# told LISTENER: the URL of clients or admin, as the greeting tells it.
+told() { sed -nE "s|^ +$1 +([a-z]+://127\.0\.0\.1:[0-9]+)/.*|\1|p" "$log"; }
+
+metric() { curl -sf "$(told admin)/metrics" | awk -v name="$1" '$1 == name { printf "%.3f\n", $2 }'; }
 
 # run MODE FLAGS...: prints CPU milliseconds of the gateway in the window.
 run() {
 	local mode=$1
 	shift
-	./bin/gateway -addr 127.0.0.1:18080 -admin 127.0.0.1:19090 -drain 0s "$@" 2>/dev/null &
+	./bin/gateway -addr 127.0.0.1:0 -admin 127.0.0.1:0 -log-format text -drain 0s "$@" 2>"$log" &
 	gateway_pid=$!
-	until curl -sf http://127.0.0.1:19090/readyz >/dev/null; do sleep 0.1; done
-	./bin/bench -url ws://127.0.0.1:18080/ws -admin http://127.0.0.1:19090 -connections "$connections" \
+	until curl -sf "$(told admin)/readyz" >/dev/null; do
+		kill -0 "$gateway_pid" || { cat "$log" >&2; exit 1; }
+		sleep 0.1
+	done
+	./bin/bench -url "$(told clients)/ws" -admin "$(told admin)" -connections "$connections" \
 		-channels "$connections" -rate 1 -duration 300s >/dev/null 2>&1 &
 	bench_pid=$!
 	until [ "$(metric ws_subscriptions_active)" = "$connections.000" ]; do sleep 0.2; done

@@ -25,6 +25,7 @@ type boardPage [1 << boardPageBits]struct {
 type Completed struct {
 	Number      uint32
 	First, Last int64 // when, by the publisher's clock
+	Late        int64 // of Last, how long the last one may have waited for us to read it
 }
 
 // arrive notes that one more subscriber heard n, of so many. all reports that it was the last, and first is then when

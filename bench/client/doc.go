@@ -4,7 +4,8 @@
 //	poller   one thread of a worker, which dials and reads its share of them over epoll
 //	client   one connection: 64 bytes, and a partial frame's bytes while there is one
 //	sequence what one client heard of its channel: lost, doubled, reordered, missed while away
-//	Board    who has heard a publication: workers tell when the last of theirs has
+//	board    who has heard a publication: workers tell when the last of theirs has
+//	lag      since when what a thread reads may have waited for it
 //
 // Nothing here knows who publishes: a Worker is told what to expect (Outlook) and counts what comes.
 package client

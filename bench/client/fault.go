@@ -1,22 +1,22 @@
 package client
 
 // Stall makes a share of the clients stop reading; they no longer count as audience. It returns how many they are.
-func (w *Worker) Stall(share float64) (stalled int, err error) {
+func (w *Worker) Stall(share float64, stalled *int) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			for i := range p.clients {
 				if c := &p.clients[i]; c.state == stateReady && InShare(int(c.number), share) {
 					c.slow, c.told = slowStalled, false
-					stalled++
+					*stalled++
 				}
 			}
 		})
 	}
-	return stalled, w.recount(func(connection int) bool { return InShare(connection, share) })
+	return w.recount(func(connection int) bool { return InShare(connection, share) })
 }
 
 // Attend makes everybody audience again.
-func (w *Worker) Attend() error { return w.recount(nil) }
+func (w *Worker) Attend(_ None, _ *None) error { return w.recount(nil) }
 
 func (w *Worker) recount(leftOut func(connection int) bool) error {
 	audience := w.plan.Load.Audience(w.plan.First, w.plan.Count, leftOut)
@@ -27,7 +27,7 @@ func (w *Worker) recount(leftOut func(connection int) bool) error {
 }
 
 // Resume makes the stalled clients read what there is for them.
-func (w *Worker) Resume() error {
+func (w *Worker) Resume(_ None, _ *None) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			for i := range p.clients {
@@ -51,7 +51,7 @@ type Judgement struct {
 
 // Judge looks at the clients that are up, or, with onlySlow, at those of them that were stalled, and forgives them what
 // is missing: later phases begin anew. Stalled ones that were closed may come back as somebody else.
-func (w *Worker) Judge(onlySlow bool) (j Judgement, err error) {
+func (w *Worker) Judge(onlySlow bool, j *Judgement) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			now := p.now()
@@ -78,5 +78,5 @@ func (w *Worker) Judge(onlySlow bool) (j Judgement, err error) {
 			}
 		})
 	}
-	return j, nil
+	return nil
 }

@@ -116,10 +116,12 @@ func (p *poller) onNotification(c *client, stamp []byte, now int64) error {
 		t.Duplicated++
 		return nil // it was counted on the board the first time
 	}
+	late := now - p.lag.since
 	t.Delivery.Record(now - intended)
+	t.OnTime.Record(now - intended - late)
 	p.second.Record(now - intended)
 	if first, all := p.board.arrive(number, p.audience[ch], now); all {
-		p.done = append(p.done, Completed{Number: number, First: first, Last: now})
+		p.done = append(p.done, Completed{Number: number, First: first, Last: now, Late: late})
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/carillon-ws/carillon/bench/wire"
 )
@@ -22,9 +23,10 @@ type Plan struct {
 	Mark    string // of this run's publications
 	Seed    uint64 // of the handshakes' keys
 	Speech  Speech
-	Threads int   // that read sockets
-	Opening int   // connections under way at most, a thread
-	Ahead   int64 // what to add to this machine's clock to get the publisher's, nanoseconds
+	Threads int           // that read sockets
+	Opening int           // connections under way at most, a thread
+	Ahead   int64         // what to add to this machine's clock to get the publisher's, nanoseconds
+	Tick    time.Duration // how often a thread looks whether it is late; 0: TickEvery
 }
 
 // Workload says which connection subscribes to which channel: channels are dealt in turn, or, with Zipf, the lower the
@@ -97,6 +99,7 @@ type Outlook struct {
 	Start int64
 	Rate  float64
 	Total int
+	Watch bool // publications are under way: threads look whether they are late
 }
 
 // numbers is how many publications may have been sent by now.

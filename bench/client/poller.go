@@ -1,7 +1,6 @@
 package client
 
 import (
-	"encoding/binary"
 	"os"
 	"runtime"
 	"sync"
@@ -20,8 +19,6 @@ const (
 	// Events of other descriptors than clients', which have the index they are stored at.
 	wakeEvent = -1
 	tickEvent = -2
-	// tickEvery is how often a poller looks whether it is late.
-	tickEvery = 20 * time.Millisecond
 	// retryAfter is how long a client that must come back waits after a failed attempt, as a browser's would.
 	retryAfter = 200 * time.Millisecond
 	// churnTurn is how often a poller looks whether it is time for the next client to leave.
@@ -72,8 +69,7 @@ type poller struct {
 	churnRate  float64 // clients per second that leave and come back; 0: none
 	churned    int
 	churnNext  int
-	turn       int64 // when it began
-	ticked     int64 // when the last tick was due
+	lag        lag
 	stopped    bool
 
 	// Guarded by mu.
@@ -104,32 +100,16 @@ func (p *poller) open() (err error) {
 	return p.watch(p.tickfd, tickEvent, unix.EPOLLIN)
 }
 
-// tick makes a descriptor readable every tickEvery, as a socket is when something comes: how late it is read is how late
-// a client is read that has something at that moment, whatever keeps the thread: a full turn, other programs on its CPU,
-// or that the process was stopped. It costs a wake-up each, so it is on only while publications follow a schedule: fifty
-// workers that tick while they connect a million clients take as much longer for it.
+// tick wakes the thread at fixed times, or no more; see lag.
 func (p *poller) tick(on bool) {
 	var timer unix.ItimerSpec
-	if on {
-		every := unix.NsecToTimespec(tickEvery.Nanoseconds())
+	if p.lag.next = 0; on {
+		every := unix.NsecToTimespec(p.lag.every)
 		timer.Interval, timer.Value = every, every
+		p.lag.next = p.now() + p.lag.every
 	}
-	p.ticked = p.clock.Now()
 	if err := unix.TimerfdSettime(p.tickfd, 0, &timer, nil); err != nil {
 		panic(os.NewSyscallError("timerfd_settime", err)) // our own descriptor: cannot happen
-	}
-}
-
-// onTick notes how late this tick is read, and each of those that nobody could read meanwhile.
-func (p *poller) onTick() {
-	var count [8]byte
-	if _, err := unix.Read(p.tickfd, count[:]); err != nil {
-		return // nothing there yet
-	}
-	now := p.clock.Now()
-	for range binary.NativeEndian.Uint64(count[:]) {
-		p.ticked += tickEvery.Nanoseconds()
-		p.tally.WakeLag.Record(now - p.ticked)
 	}
 }
 
@@ -154,24 +134,19 @@ func (p *poller) run() {
 		if err != nil && err != unix.EINTR {
 			panic(os.NewSyscallError("epoll_wait", err)) // our own descriptor: cannot happen
 		}
-		p.turn = p.clock.Now()
-		clients := 0
+		p.lag.begin(p.now())
 		for i := range max(n, 0) {
 			ev := &events[i]
 			switch ev.Fd {
 			case wakeEvent:
 				p.readMail()
 			case tickEvent:
-				p.onTick()
+				p.drain(p.tickfd)
 			default:
 				p.onEvents(&p.clients[ev.Fd], ev.Events)
-				clients++
 			}
 		}
-		// The last client that was read waited this long for the others of its turn: that is ours, not the server's.
-		if clients > 0 {
-			p.tally.ReadLag.Record(p.clock.Now() - p.turn)
-		}
+		p.lag.end(n, n == len(events), len(p.clients))
 		p.tell()
 	}
 }
@@ -339,9 +314,14 @@ func (p *poller) do(f func()) {
 	<-done
 }
 
-func (p *poller) readMail() {
+// drain makes an eventfd or a timerfd quiet. What it counted does not matter.
+func (p *poller) drain(fd int) {
 	var count [8]byte
-	_, _ = unix.Read(p.wakefd, count[:]) // what matters is in the mailbox
+	_, _ = unix.Read(fd, count[:])
+}
+
+func (p *poller) readMail() {
+	p.drain(p.wakefd)
 	p.mu.Lock()
 	mail := p.mailbox
 	p.mailbox = nil

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"net/rpc"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +37,7 @@ func (r *Remote) Synchronize(clock wire.Clock) error {
 	seen := make([]trip, trips)
 	for i := range seen {
 		sent := clock.Now()
-		there, err := callWithin[int64](r, firstTime, "Time", None{})
+		there, err := callWithin[int64](r, firstTime, "Service.Time", None{})
 		if err != nil {
 			return fmt.Errorf("%w (does it serve another bench?)", err)
 		}
@@ -49,7 +52,8 @@ func (r *Remote) Synchronize(clock wire.Clock) error {
 // Begin gives it its plan.
 func (r *Remote) Begin(plan Plan) error {
 	plan.Ahead = int64(r.Offset)
-	return r.tell("Begin", plan)
+	_, err := callWithin[None](r, answerTime, "Service.Begin", plan)
+	return err
 }
 
 // How long a worker may take to answer. One that was stopped, or whose machine is gone, must not keep a run for ever; a
@@ -60,13 +64,9 @@ const (
 	firstTime  = 10 * time.Second
 )
 
-func call[R, A any](r *Remote, method string, args A) (reply R, err error) {
-	return callWithin[R](r, answerTime, method, args)
-}
-
 func callWithin[R, A any](r *Remote, limit time.Duration, method string, args A) (R, error) {
 	var reply R // not a result: an answer that comes too late may still be written to it
-	asked := r.rpc.Go("Worker."+method, args, &reply, make(chan *rpc.Call, 1))
+	asked := r.rpc.Go(method, args, &reply, make(chan *rpc.Call, 1))
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -87,52 +87,39 @@ func (r *Remote) Abandon() {
 	r.once.Do(func() { _ = r.rpc.Close() }) // nothing depends on how it ends
 }
 
-func (r *Remote) tell(method string, args any) error {
-	_, err := call[None](r, method, args)
-	return err
-}
-
-// Connect is Worker.Connect, there.
-func (r *Remote) Connect(s Selection) (int, error) { return call[int](r, "Connect", s) }
-
-// Leave is Worker.Leave, there.
-func (r *Remote) Leave(s Selection) (int, error) { return call[int](r, "Leave", s) }
-
-// Behave is Worker.Behave, there.
-func (r *Remote) Behave(m Manner) error { return r.tell("Behave", m) }
-
-// Expect is Worker.Expect, there.
-func (r *Remote) Expect(o Outlook) error { return r.tell("Expect", o) }
-
-// Stall is Worker.Stall, there.
-func (r *Remote) Stall(share float64) (int, error) { return call[int](r, "Stall", share) }
-
-// Resume is Worker.Resume, there.
-func (r *Remote) Resume() error { return r.tell("Resume", None{}) }
-
-// Attend is Worker.Attend, there.
-func (r *Remote) Attend() error { return r.tell("Attend", None{}) }
-
-// Judge is Worker.Judge, there.
-func (r *Remote) Judge(only bool) (Judgement, error) { return call[Judgement](r, "Judge", only) }
-
-// Tally is Worker.Tally, there.
-func (r *Remote) Tally() (Tally, error) { return call[Tally](r, "Tally", None{}) }
-
-// Sample is Worker.Sample, there.
-func (r *Remote) Sample() (Histogram, error) { return call[Histogram](r, "Sample", None{}) }
-
-// Missing is Worker.Missing, there.
-func (r *Remote) Missing() (Missing, error) { return call[Missing](r, "Missing", None{}) }
-
-// Usage is Worker.Usage, there.
-func (r *Remote) Usage() ([]int64, error) { return call[[]int64](r, "Usage", None{}) }
-
-// Watch is Worker.Watch, there.
-func (r *Remote) Watch() (Progress, error) { return call[Progress](r, "Watch", None{}) }
-
 // Close ends the worker and the connection to it.
 func (r *Remote) Close() error {
 	defer r.Abandon()
-	return r.tell("Stop", None{})
+	_, err := callWithin[None](r, answerTime, "Service.Stop", None{})
+	return err
+}
+
+// Handle is a worker as the coordinator has it: Here, or in another process.
+type Handle struct {
+	Here  *Worker
+	There *Remote // nil when it is here
+}
+
+// Ask has a worker do something, wherever it is.
+func Ask[A, R any](h *Handle, method func(*Worker, A, *R) error, args A) (reply R, err error) {
+	if h.There == nil {
+		err = method(h.Here, args, &reply)
+		return reply, err
+	}
+	name := runtime.FuncForPC(reflect.ValueOf(method).Pointer()).Name() // path/client.(*Worker).Name
+	return callWithin[R](h.There, answerTime, "Worker"+name[strings.LastIndexByte(name, '.'):], args)
+}
+
+// Tell is Ask without an answer.
+func Tell[A any](h *Handle, method func(*Worker, A, *None) error, args A) error {
+	_, err := Ask(h, method, args)
+	return err
+}
+
+// Close ends the worker.
+func (h *Handle) Close() error {
+	if h.There == nil {
+		return h.Here.Close(None{}, nil)
+	}
+	return h.There.Close()
 }

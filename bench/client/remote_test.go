@@ -36,7 +36,7 @@ func TestSilentWorkerIsGivenUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "worker w has not answered for 10ms") {
 		t.Errorf("error %v, want that it has not answered", err)
 	}
-	if _, err := r.Watch(); err == nil {
+	if _, err := Ask(&Handle{There: r}, (*Worker).Watch, None{}); err == nil {
 		t.Error("a worker that was given up still answers")
 	}
 }
@@ -46,7 +46,7 @@ func TestAbandonEndsWaiting(t *testing.T) {
 	r := silence(t)
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := r.Watch()
+		_, err := Ask(&Handle{There: r}, (*Worker).Watch, None{})
 		waiting <- err
 	}()
 	r.Abandon()

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -11,7 +13,8 @@ import (
 	"github.com/carillon-ws/carillon/bench/wire"
 )
 
-// Worker is the clients of one process. Its methods are safe to call from any goroutine; Watch by one at a time.
+// Worker is the clients of one process. Its methods are safe to call from any goroutine; Watch by one at a time. What a
+// coordinator asks has the form of net/rpc, so that it asks a worker here and one in another process alike; see [Ask].
 type Worker struct {
 	plan    Plan
 	pollers []*poller
@@ -77,7 +80,7 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 		worker: w, clock: wire.NewClock(), ahead: plan.Ahead, speech: plan.Speech, ack: plan.Speech.ack(), mark: plan.Mark,
 		load: plan.Load, board: shared, audience: audience, share: float64(n) / float64(plan.Load.Connections),
 		most: max(plan.Opening, 1), clients: make([]client, n), buf: make([]byte, readBuffer), tally: NewTally(), second: NewHistogram(),
-		epfd: -1, wakefd: -1, tickfd: -1,
+		epfd: -1, wakefd: -1, tickfd: -1, lag: lag{every: int64(cmp.Or(plan.Tick, TickEvery)), left: n},
 	}
 	var err error
 	if p.dialer, err = newDialer(plan.Targets, plan.Sources); err != nil {
@@ -99,7 +102,7 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 }
 
 // Close hangs up on the server and ends the pollers.
-func (w *Worker) Close() error {
+func (w *Worker) Close(_ None, _ *None) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			for i := range p.clients {
@@ -157,7 +160,7 @@ func notify(c chan<- struct{}) {
 const watchFor = 500 * time.Millisecond
 
 // Watch waits until a connection came up or went, or a publication was heard by all clients here, and tells.
-func (w *Worker) Watch() (Progress, error) {
+func (w *Worker) Watch(_ None, told *Progress) error {
 	timer := time.NewTimer(watchFor)
 	defer timer.Stop()
 	select {
@@ -166,9 +169,9 @@ func (w *Worker) Watch() (Progress, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	told := w.progress
+	*told = w.progress
 	w.progress.Received, w.progress.Done = 0, nil
-	return told, nil
+	return nil
 }
 
 // Selection names clients: a share of them.
@@ -180,7 +183,7 @@ type Selection struct {
 }
 
 // Connect starts the selected clients that are not connected. It returns at once with their number; Watch tells more.
-func (w *Worker) Connect(s Selection) (n int, err error) {
+func (w *Worker) Connect(s Selection, n *int) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			var who []int32
@@ -191,14 +194,14 @@ func (w *Worker) Connect(s Selection) (n int, err error) {
 				}
 			}
 			p.connect(who, s.PerSecond*p.share)
-			n += len(who)
+			*n += len(who)
 		})
 	}
-	return n, nil
+	return nil
 }
 
 // Leave ends the connections of the selected clients and returns how many there were.
-func (w *Worker) Leave(s Selection) (n int, err error) {
+func (w *Worker) Leave(s Selection, n *int) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			for i := range p.clients {
@@ -216,13 +219,13 @@ func (w *Worker) Leave(s Selection) (n int, err error) {
 				}
 				c.slow, c.told = slowNever, false
 				p.tally.Left++
-				n++
+				*n++
 			}
 			p.tell()
 		})
 	}
 	w.newEpoch()
-	return n, nil
+	return nil
 }
 
 // newEpoch lets Watch tell that what it tells is later than a call.
@@ -241,7 +244,7 @@ type Manner struct {
 }
 
 // Behave changes the clients' manner.
-func (w *Worker) Behave(m Manner) error {
+func (w *Worker) Behave(m Manner, _ *None) error {
 	targets := len(w.plan.Targets)
 	if m.Avoid >= targets {
 		return fmt.Errorf("there is no target %d", m.Avoid)
@@ -266,38 +269,38 @@ func (w *Worker) Behave(m Manner) error {
 }
 
 // Expect tells which publications there will be.
-func (w *Worker) Expect(o Outlook) error {
+func (w *Worker) Expect(o Outlook, _ *None) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			p.outlook = o
-			p.tick(o.Total > 0)
+			p.tick(o.Watch)
 		})
 	}
 	return nil
 }
 
 // Tally ends a phase: it returns what was seen since the last one ended.
-func (w *Worker) Tally() (Tally, error) {
-	sum := NewTally()
+func (w *Worker) Tally(_ None, sum *Tally) error {
+	*sum = NewTally()
 	for _, p := range w.pollers {
 		p.do(func() {
 			sum.Merge(&p.tally)
 			p.tally = NewTally()
 		})
 	}
-	return sum, nil
+	return nil
 }
 
 // Sample returns the latencies of the deliveries since the last one.
-func (w *Worker) Sample() (Histogram, error) {
-	sum := NewHistogram()
+func (w *Worker) Sample(_ None, sum *Histogram) error {
+	*sum = NewHistogram()
 	for _, p := range w.pollers {
 		p.do(func() {
 			sum.Merge(p.second)
 			p.second.Reset()
 		})
 	}
-	return sum, nil
+	return nil
 }
 
 // Missing is what never came, of the publications there were so far.
@@ -307,7 +310,7 @@ type Missing struct {
 }
 
 // Missing counts, from the clients' own sequences. Unlike a tally it does not depend on when a phase began.
-func (w *Worker) Missing() (m Missing, err error) {
+func (w *Worker) Missing(_ None, m *Missing) error {
 	for _, p := range w.pollers {
 		p.do(func() {
 			now := p.now()
@@ -321,13 +324,20 @@ func (w *Worker) Missing() (m Missing, err error) {
 			}
 		})
 	}
-	return m, nil
+	return nil
 }
 
-// Usage is the CPU time, in nanoseconds, of this worker's threads that read sockets, one each.
-func (w *Worker) Usage() (cpu []int64, err error) {
+// Usage is what a worker's threads that read sockets have used, and what they share.
+type Usage struct {
+	Threads []int64 // CPU time of each, nanoseconds
+	CPUs    int     // of the machine
+}
+
+// Usage looks at this worker's threads.
+func (w *Worker) Usage(_ None, u *Usage) error {
+	u.CPUs = runtime.NumCPU()
 	for _, p := range w.pollers {
-		cpu = append(cpu, p.usage().CPU.Nanoseconds())
+		u.Threads = append(u.Threads, p.usage().CPU.Nanoseconds())
 	}
-	return cpu, nil
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // Usage is what a process has used so far, seen from outside.
@@ -109,7 +109,7 @@ func statusNumbers(pid int) (rss int64, threads int, err error) {
 // IsLocal reports whether pid, as told by a server at adminURL, is a process that we can look at.
 func IsLocal(pid int, adminURL string) bool {
 	u, err := url.Parse(adminURL)
-	if err != nil || pid <= 0 || !protocol.IsLoopbackHost(u.Hostname()) {
+	if err != nil || pid <= 0 || !http1.IsLoopbackHost(u.Hostname()) {
 		return false
 	}
 	_, err = os.Stat(fmt.Sprintf("/proc/%d", pid)) // not there: another container's number

@@ -6,9 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // Group is one or more runs of the same thing.
@@ -56,35 +54,10 @@ func readRuns(text []byte) (runs []*Result, err error) {
 	return runs, nil
 }
 
-// Spread is what the repeats of a run had as one figure.
-type Spread struct {
-	Min, Median, Max float64
-	N                int
-}
-
-func spreadOf(values []float64) Spread {
-	if len(values) == 0 {
-		return Spread{}
-	}
-	slices.Sort(values)
-	n := len(values)
-	return Spread{Min: values[0], Median: (values[(n-1)/2] + values[n/2]) / 2, Max: values[n-1], N: n}
-}
-
 // Comparison is groups of runs side by side, the first being what the others are compared with.
 type Comparison struct {
 	Groups  []Group
-	Rows    []Compared
-	Allowed float64
-}
-
-// Compared is one figure of all groups.
-type Compared struct {
-	What    string
-	Metric  string
-	Spreads []Spread
-	Deltas  []float64 // of the medians, relative to the first group's
-	Worse   []bool    // by more than is allowed, and not by chance as far as the repeats can tell
+	Figures []*Figure // of all groups but the first, against it
 }
 
 // comparedMetrics are the figures that compare shows, in this order; more is better where so.
@@ -105,57 +78,62 @@ var comparedMetrics = []struct {
 	{"storm, 99 % back", "storm99", false},
 }
 
-// Compare puts groups side by side. Invalid runs do not count: their figures are bench's own.
-func Compare(groups []Group, allowed float64) *Comparison {
-	c := &Comparison{Groups: groups, Allowed: allowed}
-	for _, m := range comparedMetrics {
-		row := Compared{What: m.what, Metric: m.metric}
-		for _, g := range groups {
-			var values []float64
-			for _, r := range g.Runs {
-				if v, ok := metrics[m.metric].value(r); ok && r.Valid {
-					values = append(values, v)
-				}
-			}
-			row.add(spreadOf(values), m.moreIsBetter, allowed)
+// values are a metric of all runs that count: the figures of an invalid one are bench's own.
+func (g *Group) values(m metric) (values []float64) {
+	for _, r := range g.Runs {
+		if v, ok := m.value(r); ok && r.Valid {
+			values = append(values, v)
 		}
-		if slices.ContainsFunc(row.Spreads, func(s Spread) bool { return s.N > 0 }) {
-			c.Rows = append(c.Rows, row)
+	}
+	return values
+}
+
+// label names a group with the number of its runs.
+func (g *Group) label() string { return fmt.Sprintf("%s (n=%d)", g.Name, len(g.Runs)) }
+
+// Compare puts groups side by side. A median that is worse than the first group's by more than is allowed fails, unless
+// the repeats overlap.
+func Compare(groups []Group, allowed float64) *Comparison {
+	c := &Comparison{Groups: groups}
+	base := &groups[0]
+	for _, shown := range comparedMetrics {
+		m := metrics[shown.metric]
+		before := base.values(m)
+		if len(groups) == 1 && len(before) > 0 {
+			c.Figures = append(c.Figures, (&Figure{What: shown.what, Of: base.label(), Unit: m.unit, Values: before}).Judge())
+		}
+		for i := range groups[1:] {
+			after := groups[i+1].values(m)
+			f := &Figure{What: shown.what, Of: groups[i+1].label(), Unit: m.unit, Values: after, Against: base.label(), Base: before, OnRatio: true}
+			if f.Judge(); f.Ratio.N == 0 {
+				continue
+			}
+			if f.Op, f.Hold = "<=", 1+allowed; shown.moreIsBetter {
+				f.Op, f.Hold = ">=", 1-allowed
+			}
+			switch {
+			case len(f.Values) == 1 || len(f.Base) == 1:
+				f.Note = "n=1, no confidence"
+			case f.byChance() && f.Ratio.Median != 1:
+				f.Note = "within the spread"
+			}
+			c.Figures = append(c.Figures, f.Judge())
 		}
 	}
 	return c
 }
 
-func (c *Compared) add(s Spread, moreIsBetter bool, allowed float64) {
-	c.Spreads = append(c.Spreads, s)
-	base, delta, worse := c.Spreads[0], 0.0, false
-	if s.N > 0 && base.N > 0 {
-		switch {
-		case base.Median != 0:
-			delta = s.Median/base.Median - 1
-		case s.Median > 0:
-			delta = 1 // from nothing to something
-		}
-		apart := s.Min > base.Max
-		worse = delta > allowed
-		if moreIsBetter {
-			apart, worse = s.Max < base.Min, -delta > allowed
-		}
-		worse = worse && apart
-	}
-	c.Deltas, c.Worse = append(c.Deltas, delta), append(c.Worse, worse)
-}
-
 // Regressed reports whether anything is worse than it may be.
-func (c *Comparison) Regressed() bool {
-	return slices.ContainsFunc(c.Rows, func(r Compared) bool { return slices.Contains(r.Worse, true) })
-}
+func (c *Comparison) Regressed() bool { return Any(c.Figures, Fail) }
 
 // Comparable reports whether every group has a run that counts.
 func (c *Comparison) Comparable() bool {
-	return !slices.ContainsFunc(c.Groups, func(g Group) bool {
-		return !slices.ContainsFunc(g.Runs, func(r *Result) bool { return r.Valid })
-	})
+	for _, g := range c.Groups {
+		if len(g.values(metrics["ramp"])) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // notes say which runs do not count, and which were asked for something else.
@@ -175,77 +153,12 @@ func (c *Comparison) notes() (notes []string) {
 }
 
 // cells are the comparison as a table, its head first.
-func (c *Comparison) cells() (rows [][]string) {
-	head := []string{"min / median / max"}
-	for i, g := range c.Groups {
-		head = append(head, fmt.Sprintf("%s (n=%d)", g.Name, len(g.Runs)))
-		if i > 0 {
-			head = append(head, "change")
-		}
-	}
-	rows = append(rows, head)
-	for _, r := range c.Rows {
-		cells := []string{r.What}
-		for i, s := range r.Spreads {
-			cells = append(cells, s.text(metrics[r.Metric].unit))
-			if i > 0 {
-				cells = append(cells, r.change(i))
-			}
-		}
-		rows = append(rows, cells)
-	}
-	return rows
-}
+func (c *Comparison) cells() [][]string { return figureTable(c.Figures) }
 
 // Print writes the comparison for people.
 func (c *Comparison) Print(w io.Writer) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range c.cells() {
-		fmt.Fprintln(tw, strings.Join(row, "\t"))
-	}
-	_ = tw.Flush() // the writer under it keeps its error, and stdout has nobody to tell
+	PrintFigures(w, c.Figures)
 	for _, note := range c.notes() {
 		fmt.Fprintf(w, "NOTE  %s\n", note)
 	}
-}
-
-// change says how much a median moved, and how sure that is.
-func (c *Compared) change(i int) string {
-	s, base := c.Spreads[i], c.Spreads[0]
-	if s.N == 0 || base.N == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("%+.1f %%", 100*c.Deltas[i])
-	switch {
-	case c.Worse[i]:
-		text += " WORSE"
-	case s.N > 1 && base.N > 1 && s.Min <= base.Max && base.Min <= s.Max && c.Deltas[i] != 0:
-		text += " within the spread"
-	}
-	if s.N == 1 || base.N == 1 {
-		text += " (n=1, no confidence)"
-	}
-	return text
-}
-
-func (s Spread) text(u unit) string {
-	if s.N == 0 {
-		return "-"
-	}
-	one := func(v float64) string {
-		switch {
-		case u.isTime() && v < 1000:
-			return fmt.Sprintf("%.2f us", v)
-		case u.isTime():
-			return micros(int64(v))
-		case u == unitBytes:
-			return fmt.Sprintf("%.0f B", v)
-		default:
-			return Thousands(int64(v))
-		}
-	}
-	if s.N == 1 {
-		return one(s.Median)
-	}
-	return one(s.Min) + " / " + one(s.Median) + " / " + one(s.Max)
 }

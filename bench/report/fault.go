@@ -1,12 +1,5 @@
 package report
 
-// Burst is one publication to everyone at a time: how far apart the first and the last are.
-type Burst struct {
-	*Delivered
-
-	Median Latency `json:"medianSubscriber"`
-}
-
 // Churn is a phase in which clients leave and come back all the time.
 type Churn struct {
 	*Delivered

@@ -143,7 +143,7 @@ func (r *Result) status() (status, verdict string) {
 	case !r.OK:
 		return "fail", "FAIL: not everything arrived once and in order, or a fault did not heal."
 	case len(failed) > 0:
-		return "fail", "FAIL: " + failed[0].Text + " does not hold (" + failed[0].Found + ")."
+		return "fail", "FAIL: " + failed[0].What + " does not hold (" + failed[0].Found() + ")."
 	default:
 		return "ok", "OK: everything was delivered once and in order."
 	}
@@ -167,7 +167,7 @@ func (r *Result) tiles() []tile {
 			tile{"last subscriber", r.percentile("", d.Last.P50), "median; worst " + r.percentile("", d.Last.Max)},
 			tile{"deliveries/s", thousands(d.PerSecond), Thousands(d.Publications) + " publications"})
 	}
-	if s := r.Server; s != nil && s.RSSAfter > 0 {
+	if s := r.settled(); s != nil {
 		tiles = append(tiles, tile{"RSS a connection", figure("%.0f B", s.PerConnection), figure("kernel %.1f KiB, both ends", s.SlabEach/1024)})
 	}
 	if c := r.Cost; c != nil {
@@ -190,19 +190,8 @@ func (r *Result) main() *Delivered {
 }
 
 func (r *Result) checks() (all []check) {
-	for _, p := range r.Phases {
-		if p.Result != nil && p.Name != "kill-redis" && p.Name != "kill-gateway" {
-			all = append(all, check{p.Name, Verdict(p.Result), p.Result.Clean()})
-		}
-	}
-	for _, v := range r.verdicts() {
-		all = append(all, check{v.name, v.text, v.ok})
-	}
-	for _, d := range r.Demands {
-		all = append(all, check{"-slo " + d.Text, d.Found, d.Holds})
-	}
-	for _, why := range r.Invalid {
-		all = append(all, check{"invalid", why, false})
+	for _, f := range r.Figures {
+		all = append(all, check{f.What, f.Sentence(), f.Status == OK})
 	}
 	return all
 }

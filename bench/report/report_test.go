@@ -19,8 +19,8 @@ func sampleRun(name string, slower float64) *Result {
 		h.Record(int64(slower * float64(i+1) * 10_000)) // 10 us to 100 ms
 	}
 	d := &Delivered{
-		Publications: 10, Seconds: 10, Expected: 10_000, Received: 10_000, PerSecond: 1000,
-		Delivery: Summarize(h), First: Summarize(h), Last: Summarize(h), PublisherLag: Latency{P99: 100},
+		Publications: 10, Seconds: 10, Expected: 10_000, Counts: client.Counts{Received: 10_000}, PerSecond: 1000,
+		Delivery: Summarize(h), First: Summarize(h), Last: Summarize(h), OnTime: Summarize(h), LastOnTime: Summarize(h), PublisherLag: Latency{P99: 100},
 	}
 	r := &Result{
 		Schema: Schema, Kind: "load", Name: name, When: time.Unix(1_790_000_000, 0).UTC(), Command: []string{"bench", "-html", "x.html"},
@@ -65,18 +65,23 @@ func TestFinish(t *testing.T) {
 		{"doubled, whatever may be lost", func(r *Result) { r.Steady.Duplicated = 1 }, "lost<=1", false, true, true},
 		{"too slow", func(*Result) {}, "p99<50ms", true, true, false},
 		{"not measured", func(*Result) {}, "storm99<5s", true, true, false},
-		{"published late", func(r *Result) { r.Steady.PublisherLag.P99 = 20_000 }, "", true, false, true},
-		{"published late, in a closed loop", func(r *Result) { r.Steady.PublisherLag.P99, r.Load.Inflight = 20_000, 4 }, "", true, true, true},
-		{"late, but little", func(r *Result) { r.Steady.PublisherLag.P99 = 900 }, "", true, true, true},
+		{"published late", func(r *Result) { r.Steady.PublisherLag.P99 = 30_000 }, "", true, false, true},
+		{"published late, but little", func(r *Result) { r.Steady.PublisherLag.P99 = 15_000 }, "", true, true, true},
 		{"thread saturated", func(r *Result) { r.Phases[1].Busiest = 0.9 }, "", true, false, true},
-		{"read late", func(r *Result) { r.Steady.ReadLag.P99 = 50_000 }, "", true, false, true},
-		{"threads came late", func(r *Result) { r.Steady.WakeLag.P99 = 900_000 }, "", true, false, true},
-		{"threads came late, dialling for everybody", func(r *Result) { r.Steady.WakeLag.P99, r.Phases[1].Name = 900_000, "storm" }, "", true, true, true},
+		{"read late", func(r *Result) { r.Steady.OnTime.P99 = 50_000 }, "", true, false, true},
+		{"read late, which the p99 hardly shows", func(r *Result) { r.Steady.OnTime.P99 -= 15_000 }, "", true, true, true},
+		{"read late, which only the largest shows", func(r *Result) { r.Steady.Delivery.Max *= 10 }, "", true, true, true},
+		{"read late by a multiple of very little", func(r *Result) { r.Steady.Delivery.P99, r.Steady.OnTime.P99 = 4_500, 100 }, "", true, true, true},
+		{"the last subscriber was read late", func(r *Result) { r.Steady.LastOnTime.P99 = 1_000 }, "", true, false, true},
+		{"the last subscriber was read late, in a closed loop", func(r *Result) { r.Steady.LastOnTime.P99, r.Load.Inflight = 1_000, 4 }, "", true, false, true},
+		{"read late, dialling for everybody", func(r *Result) { r.Steady.OnTime.P99, r.Phases[1].Name = 1_000, "storm" }, "", true, true, true},
+		{"a closed loop that was not kept full", func(r *Result) { r.Steady.Idle, r.Load.Inflight = 0.3, 4 }, "", true, false, true},
+		{"a closed loop that was kept full enough", func(r *Result) { r.Steady.Idle, r.Load.Inflight = 0.1, 4 }, "", true, true, true},
 		{"fault did not heal", func(r *Result) { r.Redis = &Outage{} }, "", false, true, true},
 	} {
 		r := sampleRun("x", 1)
 		tt.change(r)
-		var demands []Demand
+		var demands []Figure
 		if tt.slo != "" {
 			var err error
 			if demands, err = ParseDemands(tt.slo); err != nil {
@@ -85,7 +90,7 @@ func TestFinish(t *testing.T) {
 		}
 		r.Finish(demands)
 		if r.OK != tt.ok || r.Valid != tt.valid || (len(r.Failed()) == 0) != tt.holds {
-			t.Errorf("%s: ok %v, valid %v, demands hold %v, want %v, %v, %v (%v)", tt.name, r.OK, r.Valid, len(r.Failed()) == 0, tt.ok, tt.valid, tt.holds, r.Invalid)
+			t.Errorf("%s: ok %v, valid %v, demands hold %v, want %v, %v, %v (%v)", tt.name, r.OK, r.Valid, len(r.Failed()) == 0, tt.ok, tt.valid, tt.holds, figureTable(r.Figures))
 		}
 	}
 }
@@ -128,12 +133,12 @@ func TestParseDemands(t *testing.T) {
 	if err != nil || len(got) != 4 {
 		t.Fatalf("%v, %v, want four", got, err)
 	}
-	for i, want := range []Demand{{Metric: "p99", Op: "<", Bound: 50_000}, {Metric: "lost", Op: "=", Bound: 0}, {Metric: "rss_per_conn", Op: "<=", Bound: 2048}, {Metric: "deliveries_per_s", Op: ">=", Bound: 1000}} {
-		if got[i].Metric != want.Metric || got[i].Op != want.Op || got[i].Bound != want.Bound {
+	for i, want := range []Figure{{Metric: "p99", Op: "<", Hold: 50_000}, {Metric: "lost", Op: "=", Hold: 0}, {Metric: "rss_per_conn", Op: "<=", Hold: 2048}, {Metric: "deliveries_per_s", Op: ">=", Hold: 1000}} {
+		if got[i].Metric != want.Metric || got[i].Op != want.Op || got[i].Hold != want.Hold {
 			t.Errorf("demand %d is %+v, want %+v", i, got[i], want)
 		}
 	}
-	for _, bad := range []string{"", "p99", "p99<", "p99<5", "p42<5ms", "lost=none", "rss_per_conn<2KB", "<5ms"} {
+	for _, bad := range []string{"", "p99", "p99<", "p99<5", "p42<5ms", "lost=none", "rss_per_conn<2KB", "<5ms", "p99<>5ms", "p99==5ms"} {
 		if d, err := ParseDemands(bad); err == nil {
 			t.Errorf("ParseDemands(%q) = %v, want an error", bad, d)
 		}
@@ -158,8 +163,8 @@ func TestCompareJudgesSpreads(t *testing.T) {
 	}{
 		{"the same", group("same", 1, 1.05, 1.1), false, ""},
 		{"within the spread", group("near", 1.09, 1.25, 1.3), false, "within the spread"},
-		{"worse", group("worse", 1.5, 1.55, 1.6), true, "WORSE"},
-		{"better", group("better", 0.5, 0.5, 0.6), false, "-5"},
+		{"worse", group("worse", 1.5, 1.55, 1.6), true, "FAIL"},
+		{"better", group("better", 0.5, 0.5, 0.6), false, "0.48"},
 		{"one run", group("single", 1.04), false, "n=1, no confidence"},
 	} {
 		c := Compare([]Group{base, tt.with}, 0.10)

@@ -10,7 +10,7 @@ import (
 )
 
 // Schema is the version of the JSON. Fields may be added to it; anything else makes a new one.
-const Schema = 1
+const Schema = 2
 
 // Result is everything that a run found out. bench/README.md documents its JSON.
 type Result struct {
@@ -27,13 +27,12 @@ type Result struct {
 	Error     string     `json:"error,omitempty"` // why the run ended before its last phase
 	OK        bool       `json:"ok"`              // all delivered, once, in order, to connections that stayed, and every fault healed
 	Valid     bool       `json:"valid"`           // bench kept up: the figures are the server's
-	Invalid   []string   `json:"invalid,omitempty"`
-	Demands   []Demand   `json:"slo,omitempty"`
+	Figures   []*Figure  `json:"figures"`         // what was judged: what must arrive, faults, -slo, and what makes the run invalid
 	Preflight *Preflight `json:"preflight,omitempty"`
 	Ramp      Ramp       `json:"ramp"`
 	Server    *Server    `json:"server,omitempty"` // only when its process is on this machine
 	Steady    *Delivered `json:"steady,omitempty"`
-	Burst     *Burst     `json:"burst,omitempty"`
+	Burst     *Delivered `json:"burst,omitempty"`
 	Churn     *Churn     `json:"churn,omitempty"`
 	Storm     *Storm     `json:"storm,omitempty"`
 	Slow      *Slow      `json:"slow,omitempty"`
@@ -112,19 +111,12 @@ type Server struct {
 
 // Delivered is what one phase of publishing brought.
 type Delivered struct {
+	client.Counts // Received is each delivery once
+
 	Publications int     `json:"publications"`
 	Seconds      float64 `json:"seconds"` // first intended time to last delivery
 	Expected     uint64  `json:"expected"`
-	Received     uint64  `json:"received"` // each delivery once
-	Lost         uint64  `json:"lost"`
-	Duplicated   uint64  `json:"duplicated"`
-	Reordered    uint64  `json:"reordered"`
-	Misdelivered uint64  `json:"misdelivered"`
-	Foreign      uint64  `json:"foreign"`
-	GapsTold     uint64  `json:"gapsTold"`
-	ErrorsTold   uint64  `json:"errorsTold"`
-	Missed       uint64  `json:"missedAway"` // published while the client was not subscribed
-	Closed       int     `json:"closed"`     // connections that ended before the phase did
+	Closed       int     `json:"closed"` // connections that ended before the phase did
 	ClosedWhy    string  `json:"closedWhy,omitempty"`
 
 	PerSecond     float64 `json:"deliveriesPerSecond"`
@@ -132,9 +124,11 @@ type Delivered struct {
 	First         Latency `json:"firstSubscriber"`
 	Last          Latency `json:"lastSubscriber"`
 	PublisherLag  Latency `json:"publisherLag"`
-	PublisherWait Latency `json:"publisherWait"` // of that lag, waiting for the answer to publications before
-	ReadLag       Latency `json:"readLag"`       // how long bench itself left clients unread after it had seen that they have something
-	WakeLag       Latency `json:"wakeLag"`       // how late its threads came to read at any moment, every 20 ms, whatever kept them
+	PublisherWait Latency `json:"publisherWait"`        // of that lag, waiting for the answer to publications before
+	OnTime        Latency `json:"deliveryOnTime"`       // delivery without what bench may have been late to read
+	LastOnTime    Latency `json:"lastOnTime"`           // lastSubscriber without what bench was late to publish and may have been late to read
+	Batch         float64 `json:"publicationsPerBatch"` // that were handed to Redis, or whatever takes them, at once
+	Idle          float64 `json:"idle,omitempty"`       // share of a closed loop's places that were empty because bench was late
 }
 
 // Clean reports whether everything was delivered, once, in order, to connections that stayed.
@@ -150,7 +144,7 @@ type Phase struct {
 	Result  *Delivered `json:"result,omitempty"`  // of publishing
 	Connect *Latency   `json:"connect,omitempty"` // of connecting
 	Curve   []Point    `json:"curve,omitempty"`   // of Result.Delivery, or of Connect
-	Busiest float64    `json:"busiestThread"`     // share of the phase that the busiest reading thread of bench was at work
+	Busiest float64    `json:"busy"`              // share of the phase that bench was reading: its busiest thread, or all threads of a machine over its CPUs
 }
 
 // Seconds is how long the phase took, for people.

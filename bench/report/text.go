@@ -62,7 +62,7 @@ func phaseRows(row table, r *Result, p *Phase) {
 // faultRows are the rows of the phases in which something happens to the clients or the gateways.
 func faultRows(row table, r *Result) {
 	if b := r.Burst; b != nil {
-		row("burst: spread", "first "+r.percentile("", b.First.P50), "median "+r.percentile("", b.Median.P50), "last "+r.percentile("", b.Last.P50))
+		row("burst: spread", "first "+r.percentile("", b.First.P50), "median "+r.percentile("", b.Delivery.P50), "last "+r.percentile("", b.Last.P50))
 	}
 	if c := r.Churn; c != nil {
 		row("churn", fmt.Sprintf("%.0f clients/s", c.PerSecond), Thousands(c.Left)+" left and came back", r.percentile("p50 ", c.Back.P50), r.percentile("p99 ", c.Back.P99), r.percentile("max ", c.Back.Max))
@@ -107,7 +107,7 @@ func costRows(row table, r *Result) {
 	if c := r.Cost; c != nil {
 		row("server CPU", fmt.Sprintf("%.2f us a delivery", c.Each), fmt.Sprintf("user %.2f", c.User), fmt.Sprintf("system %.2f", c.Each-c.User), fmt.Sprintf("%.2f cores", c.Busy))
 	}
-	if c := r.Server; c != nil && c.RSSAfter > 0 {
+	if c := r.settled(); c != nil {
 		row("server memory", fmt.Sprintf("%.0f B a connection", c.PerConnection), "RSS "+mebibytes(c.RSSBefore), "-> "+mebibytes(c.RSSAfter), fmt.Sprintf("%d threads", c.Threads), goroutines(c.Goroutines))
 		memory := ""
 		if r.Ramp.Connections >= manyConnections { // for fewer, whatever else this machine does is more

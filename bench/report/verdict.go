@@ -5,101 +5,126 @@ import (
 	"io"
 )
 
-// Limits beyond which a figure is bench's own as much as the server's.
+// What bench's own share in a figure may be. A lag is judged by what it could have changed: a latency counts as bench's
+// own when, without the time that a delivery may have waited for bench to publish or to read it, it would be less by
+// more than a fifth, and by more than a reader may sleep between two looks at the clock. The same fifth is what a closed
+// loop may lose of its throughput.
 const (
-	maxBusy       = 0.85 // of a reading thread
-	maxLagShare   = 0.05 // of the p99 that is reported, by which publications left late
-	maxReadShare  = 0.25 // of it, by which clients were read late
-	maxWakeShare  = 0.5  // of it, by which the reading threads came late at any moment, busy ones included
-	smallLagUs    = 1_000
-	smallReadLate = 5_000
+	maxBusy  = 0.85 // of a reading thread, or of the CPUs that all of them share
+	maxShare = 0.2
+	smallUs  = 5_000
 )
 
 // Finish judges a run whose phases are over: is it valid, did everything arrive, do the demands hold.
-func (r *Result) Finish(demands []Demand) {
-	r.validate()
-	r.OK = true
+func (r *Result) Finish(demands []Figure) {
+	for _, p := range r.Phases {
+		if p.Result != nil {
+			r.Figures = append(r.Figures, p.lags(r.Load.Inflight > 0)...)
+		}
+	}
+	r.Valid = len(r.Figures) == 0
 	lossAllowed := false
 	for i := range demands {
-		d := demands[i]
-		d.judge(r)
-		lossAllowed = lossAllowed || d.Metric == "lost"
-		r.Demands = append(r.Demands, d)
+		lossAllowed = lossAllowed || demands[i].Metric == "lost"
 	}
+	var judged []*Figure
 	for _, p := range r.Phases {
-		switch {
-		case p.Result == nil || p.Name == "kill-redis" || p.Name == "kill-gateway": // these have verdicts of their own
-		case lossAllowed:
-			allowed := *p.Result
-			allowed.Lost = 0
-			r.OK = r.OK && allowed.Clean()
-		default:
-			r.OK = r.OK && p.Result.Clean()
+		if s := p.Result; s != nil && p.Name != "kill-redis" && p.Name != "kill-gateway" { // these have verdicts of their own
+			wrong := s.Duplicated + s.Reordered + s.Misdelivered + uint64(s.Closed)
+			if !lossAllowed {
+				wrong += s.Lost
+			}
+			judged = append(judged, (&Figure{What: p.Name, Values: []float64{float64(wrong)}, Op: "=", Note: Verdict(s)}).Judge())
 		}
 	}
-	for _, v := range r.verdicts() {
-		r.OK = r.OK && v.ok
+	judged = append(judged, r.faults()...)
+	r.OK = !Any(judged, Fail)
+	for i := range demands {
+		judged = append(judged, demands[i].measure(r))
 	}
+	r.Figures = append(judged, r.Figures...)
 }
 
-// validate looks whether bench kept up.
-func (r *Result) validate() {
-	for _, p := range r.Phases {
-		s := p.Result
-		if s == nil {
-			continue
-		}
-		if p.Busiest > maxBusy {
-			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: a reading thread of bench was busy %.0f %% of the time: bench may be the bottleneck, not the server (more -procs, more CPUs, or -workers elsewhere)", p.Name, 100*p.Busiest))
-		}
-		if r.Load.Inflight > 0 && (p.Name == "steady" || p.Name == "slow" || p.Name == "vanish") {
-			continue // a closed loop has no schedule to be late for
-		}
-		p99 := float64(s.Delivery.P99)
-		if lag := s.PublisherLag.P99; lag > smallLagUs && float64(lag) > maxLagShare*p99 {
-			why := "the machine has no CPU left for it"
-			if s.PublisherWait.P99 > lag/2 {
-				why = fmt.Sprintf("it had to wait up to %s for the answers to those before, from Redis or whatever takes them", micros(s.PublisherWait.P99))
-			}
-			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench published up to %s late (p99), which is inside the latencies: %s", p.Name, micros(lag), why))
-		}
-		if lag := s.ReadLag.P99; lag > smallReadLate && float64(lag) > maxReadShare*p99 {
-			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench read clients up to %s late (p99): its threads cannot keep up", p.Name, micros(lag)))
-		}
-		if lag := s.WakeLag.P99; !everybodyDials(p.Name) && lag > smallReadLate && float64(lag) > maxWakeShare*p99 {
-			r.Invalid = append(r.Invalid, fmt.Sprintf("%s: bench's reading threads came up to %s late (p99): others had the CPU, or they were stopped", p.Name, micros(lag)))
+// Generator is what makes a phase's throughput and cost bench's own as much as the server's: its reading threads, or its
+// publisher. closed tells that publications waited for each other.
+func (p *Phase) Generator(closed bool) (bad []*Figure) {
+	bad = p.keep(bad, &Figure{What: "bench's reading, % of its CPUs", Values: []float64{100 * p.Busiest}, Op: "<=", Hold: 100 * maxBusy},
+		"bench may be the bottleneck, not the server (more -procs, more CPUs, or -workers elsewhere)")
+	if closed {
+		bad = p.keep(bad, &Figure{What: "places of publications that were empty, %", Values: []float64{100 * p.Result.Idle}, Op: "<=", Hold: 100 * maxShare},
+			"bench noticed late that everybody had heard, or published late")
+	}
+	return bad
+}
+
+// keep adds a figure that shows bench to be at fault.
+func (p *Phase) keep(bad []*Figure, f *Figure, note string) []*Figure {
+	if f.Judge(); f.Status != Fail {
+		return bad
+	}
+	f.What, f.Status, f.Note = p.Name+": "+f.What, Invalid, note
+	return append(bad, f)
+}
+
+// lags is also what makes its latencies bench's own.
+func (p *Phase) lags(closed bool) []*Figure {
+	s, bad := p.Result, p.Generator(closed)
+	if everybodyDials(p.Name) {
+		return bad
+	}
+	why := "its threads cannot keep up, others had the CPU, or they were stopped"
+	if lag := s.PublisherLag.P99; lag > smallUs {
+		why = fmt.Sprintf("bench published up to %s late (p99): the machine has no CPU left for it", micros(lag))
+		if s.PublisherWait.P99 > lag/2 {
+			why = fmt.Sprintf("bench published up to %s late (p99): it waited for the answers to publications before", micros(lag))
 		}
 	}
-	r.Valid = len(r.Invalid) == 0
+	for _, l := range []struct {
+		what          string
+		seen, without int64
+	}{
+		{"latency p50", s.Delivery.P50, s.OnTime.P50},
+		{"latency p99", s.Delivery.P99, min(s.OnTime.P99, s.Delivery.P99-s.PublisherLag.P99)},
+		{"last subscriber p50", s.Last.P50, s.LastOnTime.P50},
+		{"last subscriber p99", s.Last.P99, s.LastOnTime.P99},
+	} {
+		if l.seen-l.without > smallUs {
+			without := float64(max(l.without, 1))
+			bad = p.keep(bad, &Figure{
+				What: l.what, Unit: Time, Values: []float64{float64(l.seen)}, Against: "without bench's lag", Base: []float64{without}, Paired: true,
+				Op: "<=", Hold: 1 / (1 - maxShare), OnRatio: true,
+			}, why)
+		}
+	}
+	return bad
 }
 
 // everybodyDials reports whether a phase sends clients away together. The turns of a thread that dials for thousands are
 // long, but nobody hears anything meanwhile.
-func everybodyDials(phase string) bool {
-	return phase == "storm" || phase == "vanish" || phase == "kill-gateway"
-}
+func everybodyDials(phase string) bool { return phase == "storm" || phase == "kill-gateway" }
 
-// Failed returns the demands that do not hold.
-func (r *Result) Failed() (failed []Demand) {
-	for _, d := range r.Demands {
-		if !d.Holds {
-			failed = append(failed, d)
+// Failed returns the demands of -slo that do not hold.
+func (r *Result) Failed() (failed []*Figure) {
+	for _, f := range r.Figures {
+		if f.Metric != "" && f.Status != OK {
+			failed = append(failed, f)
 		}
 	}
 	return failed
 }
 
-// verdict is what one phase must show.
-type verdict struct {
-	name, text string
-	ok         bool
-}
-
-// verdicts are those of the faults and of the drain.
-func (r *Result) verdicts() (all []verdict) {
+// faults are what the phases must show in which something happens to the clients or the gateways.
+func (r *Result) faults() (all []*Figure) {
+	add := func(name string, ok bool, format string, args ...any) {
+		status := OK
+		if !ok {
+			status = Fail
+		}
+		all = append(all, &Figure{What: name, Status: status, Note: fmt.Sprintf(format, args...)})
+	}
 	if s := r.Slow; s != nil {
-		all = append(all, verdict{"slow", fmt.Sprintf("others lost %s of %s (p99 %s, %s while all read); memory bounded: %v; loss that nobody was told of: %s",
-			Thousands(s.Others.Lost), Thousands(s.Others.Expected), r.percentile("", s.P99During), r.percentile("", s.P99Before), s.Bounded, Thousands(s.Unsignaled)), s.OK})
+		add("slow", s.OK, "others lost %s of %s (p99 %s, %s while all read); memory bounded: %v; loss that nobody was told of: %s",
+			Thousands(s.Others.Lost), Thousands(s.Others.Expected), r.percentile("", s.P99During), r.percentile("", s.P99Before), s.Bounded, Thousands(s.Unsignaled))
 	}
 	if v := r.Vanish; v != nil {
 		held := "what the gateway holds is back where it was"
@@ -109,27 +134,33 @@ func (r *Result) verdicts() (all []verdict) {
 		case v.Held == nil:
 			held = "the gateway's own numbers are not known (no admin listener)"
 		}
-		all = append(all, verdict{"vanish", fmt.Sprintf("%s back after %.2f s; %s; afterwards lost %s of %s",
-			Thousands(v.Vanished), v.Seconds, held, Thousands(v.After.Lost), Thousands(v.After.Expected)), v.OK})
+		add("vanish", v.OK, "%s back after %.2f s; %s; afterwards lost %s of %s",
+			Thousands(v.Vanished), v.Seconds, held, Thousands(v.After.Lost), Thousands(v.After.Expected))
 	}
-	all = appendOutage(all, "kill-redis", r.Redis)
-	all = appendOutage(all, "kill-gateway", r.Gateway)
+	for name, o := range r.outages() {
+		add(name, o.OK, "down %.2f s, healed %.2f s later, %s of clients up; %s deliveries missing that clients were told of, %s that nobody was told of",
+			o.Down, o.Healed, Thousands(o.Up), Thousands(o.Signaled), Thousands(o.Unsignaled))
+	}
 	if d := r.Drain; d != nil {
 		text := fmt.Sprintf("after %.2f s the gateways know of %.0f of these connections", d.Seconds, d.Left)
 		if !d.Known {
 			text = "all have left; what the gateways know of them is not known (no admin listener)"
 		}
-		all = append(all, verdict{"drain", text, d.OK})
+		add("drain", d.OK, "%s", text)
 	}
 	return all
 }
 
-func appendOutage(all []verdict, name string, o *Outage) []verdict {
-	if o == nil {
-		return all
+// outages are those there were, with the names of their phases.
+func (r *Result) outages() func(yield func(string, *Outage) bool) {
+	return func(yield func(string, *Outage) bool) {
+		if r.Redis != nil && !yield("kill-redis", r.Redis) {
+			return
+		}
+		if r.Gateway != nil {
+			yield("kill-gateway", r.Gateway)
+		}
 	}
-	return append(all, verdict{name, fmt.Sprintf("down %.2f s, healed %.2f s later, %s of clients up; %s deliveries missing that clients were told of, %s that nobody was told of",
-		o.Down, o.Healed, Thousands(o.Up), Thousands(o.Signaled), Thousands(o.Unsignaled)), o.OK})
 }
 
 // Verdict says in a sentence whether everything was delivered.
@@ -145,30 +176,10 @@ func Verdict(s *Delivered) string {
 	return text
 }
 
-func okText(ok bool) string {
-	if ok {
-		return "OK  "
-	}
-	return "FAIL"
-}
-
 // printVerdicts ends the report: what held, what did not, and whether the figures are worth anything.
 func printVerdicts(w io.Writer, r *Result) {
-	for _, p := range r.Phases {
-		if p.Result != nil && p.Name != "kill-redis" && p.Name != "kill-gateway" {
-			fmt.Fprintf(w, "%s  %s: %s\n", okText(p.Result.Clean()), p.Name, Verdict(p.Result))
-		}
-	}
-	for _, v := range r.verdicts() {
-		fmt.Fprintf(w, "%s  %s: %s\n", okText(v.ok), v.name, v.text)
-	}
-	for _, d := range r.Demands {
-		fmt.Fprintf(w, "%s  -slo %s: %s\n", okText(d.Holds), d.Text, d.Found)
-	}
+	PrintFigures(w, r.Figures)
 	if r.Error != "" {
 		fmt.Fprintf(w, "FAIL  the run ended early: %s\n", r.Error)
-	}
-	for _, why := range r.Invalid {
-		fmt.Fprintf(w, "INVALID  %s\n", why)
 	}
 }

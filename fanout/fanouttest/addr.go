@@ -13,14 +13,15 @@ import (
 	"testing"
 )
 
-// The IP addresses that test processes take for themselves: 127.64.0.0/10, one address for each possible process id.
-// The TypeScript tests take theirs from 127.192.0.0/10, and bench from 127.128.0.0/10.
+// The IP addresses of test processes are in 127.64.0.0/10: one address for each possible process id. The TypeScript tests
+// use 127.192.0.0/10, and bench uses 127.128.0.0/10.
 const (
 	firstIP = 127<<24 | 64<<16
 	ips     = 1 << 22
 )
 
-// firstPort is below the ports that the kernel chooses by itself, so that no listener on all addresses has it by chance.
+// firstPort is below the ports that the kernel chooses by itself, so that a listener on all addresses that asked for any
+// port does not have it.
 const firstPort = 20_000
 
 var (
@@ -28,12 +29,12 @@ var (
 	usedPorts atomic.Int32
 )
 
-// Addr returns an address on loopback, host:port, that only the caller uses until this process ends. A server can
-// start there, be killed and start again; while it is down, connections are refused.
+// Addr returns an address on loopback, host:port, that only the caller uses until this process ends. A server can start
+// there, be killed and start again; while it is down, connections are refused.
 //
-// A port of 127.0.0.1 that was free a moment ago promises neither. Another test may choose the same port, and the
-// kernel gives the ports of 127.0.0.1 to outgoing connections. So each process has an IP address of its own: all of
-// 127.0.0.0/8 is loopback, and connections without a given source come from 127.0.0.1.
+// A free port of 127.0.0.1 does not give that: another test may choose the same port, and the kernel uses the ports of
+// 127.0.0.1 for outgoing connections. So each process has its own IP address: all of 127.0.0.0/8 is loopback, and
+// connections without a given source come from 127.0.0.1.
 func Addr(tb testing.TB) string {
 	tb.Helper()
 	ip, err := ownIP()
@@ -49,8 +50,8 @@ func Addr(tb testing.TB) string {
 				tb.Fatal(err)
 			}
 			return addr
-		case !errors.Is(err, syscall.EADDRINUSE): // somebody who listens on all addresses has that port: take the next
-			tb.Fatalf("a port for the test: %v", err)
+		case !errors.Is(err, syscall.EADDRINUSE): // a listener on all addresses has that port: try the next one
+			tb.Fatalf("listen for a free port: %v", err)
 		}
 	}
 }
@@ -61,8 +62,8 @@ type claimedIP struct {
 	lock net.Listener // stays open as long as the process lives
 }
 
-// claimIP finds an IP address that no other process has. The lock is a unix socket without a file: the kernel gives a
-// name to one process at a time, and frees it when that process ends, however it ends.
+// claimIP finds an IP address that no other process has. The lock is a unix socket without a file: one process at a time
+// can have its name, and the kernel frees the name when that process ends.
 func claimIP() (claimedIP, error) {
 	pid := os.Getpid()
 	for i := range 1000 { // processes of another PID namespace can have the same id
@@ -73,8 +74,8 @@ func claimIP() (claimedIP, error) {
 			return claimedIP{ip, lock}, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			return claimedIP{}, fmt.Errorf("an IP address for this process: %w", err)
+			return claimedIP{}, fmt.Errorf("claim an IP address for this process: %w", err)
 		}
 	}
-	return claimedIP{}, errors.New("an IP address for this process: all that were tried have an owner")
+	return claimedIP{}, errors.New("claim an IP address for this process: other processes have all that were tried")
 }

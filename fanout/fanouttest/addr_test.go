@@ -17,7 +17,7 @@ const tellAddr = "FANOUTTEST_TELL_ADDR"
 
 func TestAddr(t *testing.T) {
 	if os.Getenv(tellAddr) != "" {
-		_, _ = os.Stdout.WriteString("addr " + Addr(t) + "\n") // the parent fails if it does not come
+		_, _ = os.Stdout.WriteString("addr " + Addr(t) + "\n") // the parent process fails without it
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	}
@@ -37,7 +37,7 @@ func TestAddr(t *testing.T) {
 	}
 }
 
-// A process whose id leads to an address that is taken gets another address.
+// If the address that belongs to the id of a process is taken, the process gets another one.
 func TestAddrHasOneOwner(t *testing.T) {
 	t.Parallel()
 	if _, err := ownIP(); err != nil {
@@ -53,14 +53,14 @@ func TestAddrHasOneOwner(t *testing.T) {
 	}
 }
 
-// Neither a listener on 127.0.0.1 nor a connection is in the way of a server that comes back.
+// A server that was stopped can start at its address again, although others listen on 127.0.0.1 and connections were open.
 func TestAddrIsFreeAgain(t *testing.T) {
 	t.Parallel()
 	addr := Addr(t)
 	_, port, _ := net.SplitHostPort(addr)
 	if other, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
 		defer other.Close() //nolint:errcheck // the test's end
-	} else if !errors.Is(err, syscall.EADDRINUSE) { // then somebody listens there already
+	} else if !errors.Is(err, syscall.EADDRINUSE) { // then another process listens there
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -100,7 +100,7 @@ func host(t *testing.T, addr string) string {
 	return host
 }
 
-// addrOfAnotherProcess asks a process that lives until the test ends.
+// addrOfAnotherProcess starts a process that lives until the test ends, and returns its Addr.
 func addrOfAnotherProcess(t *testing.T) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAddr$")
@@ -118,7 +118,7 @@ func addrOfAnotherProcess(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		_ = in.Close()
-		_ = cmd.Wait() // the pipe's end ends it
+		_ = cmd.Wait() // the process ends when the pipe is closed
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	addr, found := strings.CutPrefix(strings.TrimSpace(line), "addr ")

@@ -1,4 +1,4 @@
-// Package fanouttest is what the tests of fanout share with the tests of everything that is built on it: [Addr], an
-// address that only this test uses, and [Eventually], which waits for a condition. It imports neither fanout nor
-// anything above it, so that every test can import it.
+// Package fanouttest has what the tests of fanout and of the packages above it share: [Addr] returns an address that only
+// one test uses, and [Eventually] waits for a condition. It does not import fanout or a package above it, so every test
+// can import it.
 package fanouttest

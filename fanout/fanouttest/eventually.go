@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// The pause between two looks is an eighth of the time that has passed, within these bounds. What happens soon is seen
-// soon, and a long wait does not take the processor from what is waited for.
+// Eventually checks the condition again after an eighth of the time that has passed, within these bounds. So it is fast if
+// the condition holds soon, and a long wait uses little of the processor.
 const (
 	pollMin = time.Millisecond
 	pollMax = 100 * time.Millisecond
 )
 
-// Eventually looks again and again until holds returns true. The test fails if that takes longer than patience; what
-// says what was waited for. It is for conditions that no event announces.
+// Eventually waits until holds returns true. If that takes longer than patience, the test fails; what names the condition
+// in the failure. Use it only if there is no event to wait for.
 func Eventually(tb testing.TB, patience time.Duration, what string, holds func() bool) {
 	tb.Helper()
 	began := time.Now()
@@ -22,7 +22,7 @@ func Eventually(tb testing.TB, patience time.Duration, what string, holds func()
 		select {
 		case <-time.After(min(max(time.Since(began)/8, pollMin), pollMax)):
 		case <-giveUp:
-			tb.Fatalf("does not happen in %v: %s", patience, what)
+			tb.Fatalf("not true after %v: %s", patience, what)
 		}
 	}
 }

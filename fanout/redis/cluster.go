@@ -31,6 +31,8 @@ const (
 	// maxRepublish is how often a publication is sent again that no node has taken: its slot was moving, or the node
 	// that was chosen does not answer.
 	maxRepublish = 5
+	// clusterPoolSize is how many connections to one node Publish uses at most.
+	clusterPoolSize = 8
 )
 
 // topology says which master has which slots.
@@ -60,7 +62,7 @@ func newCluster(r *Source) *cluster {
 		Addrs: r.place.Addrs, Username: opt.Username, Password: opt.Password, ClientName: opt.ClientName,
 		Dialer: opt.Dialer, DialTimeout: opt.DialTimeout, ReadTimeout: opt.ReadTimeout, WriteTimeout: opt.WriteTimeout,
 		Protocol: 2, MaxRedirects: -1, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, DisableRoutingPolicies: true,
-		ContextTimeoutEnabled: true, PipelinePoolSize: -1,
+		ContextTimeoutEnabled: true, PipelinePoolSize: -1, PoolSize: clusterPoolSize,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})}
 }

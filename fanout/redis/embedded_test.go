@@ -1,23 +1,19 @@
 package redis
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
 func TestEmbeddedTakesTheAddress(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.77:0") // where no other test takes the port meanwhile
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := fanouttest.Addr(t)
 	e, err := StartEmbedded(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -67,9 +63,57 @@ func TestEmbeddedExpiresKeys(t *testing.T) {
 	eventually(t, "the key expires", func() bool { return client.Exists(t.Context(), "k").Val() == 0 })
 }
 
-func TestEmbeddedPauses(t *testing.T) {
+// TestEmbeddedIsBounded: the descriptors of a gateway are counted beforehand, so it takes no more than was counted.
+func TestEmbeddedIsBounded(t *testing.T) {
 	t.Parallel()
 	e, err := StartEmbedded("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	ask := func() (net.Conn, string) {
+		t.Helper()
+		conn, err := net.Dial("tcp", e.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte("*1\r\n$4\r\nPING\r\n")) // one that is refused may be closed already
+		answer, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil {
+			return conn, err.Error()
+		}
+		return conn, strings.TrimSpace(answer)
+	}
+	var last net.Conn
+	for i := range maxEmbeddedClients {
+		conn, answer := ask()
+		if answer != "+PONG" {
+			t.Fatalf("connection %d is answered %q", i, answer)
+		}
+		last = conn
+	}
+	for range 2 * maxEmbeddedClients {
+		if _, answer := ask(); answer == "+PONG" {
+			t.Fatal("a connection too many is served")
+		}
+	}
+	_ = last.Close()
+	eventually(t, "there is room again", func() bool {
+		conn, answer := ask()
+		if answer != "+PONG" {
+			_ = conn.Close()
+		}
+		return answer == "+PONG"
+	})
+}
+
+func TestEmbeddedPauses(t *testing.T) {
+	t.Parallel()
+	e, err := StartEmbedded(fanouttest.Addr(t)) // nobody takes the port during the pause
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +148,7 @@ func TestEmbeddedPauses(t *testing.T) {
 
 func TestEmbeddedClosesDuringAPause(t *testing.T) {
 	t.Parallel()
-	e, err := StartEmbedded("127.0.0.1:0")
+	e, err := StartEmbedded(fanouttest.Addr(t)) // nobody else answers there during the pause
 	if err != nil {
 		t.Fatal(err)
 	}

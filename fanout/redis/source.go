@@ -36,6 +36,8 @@ const (
 	// without a byte before the link counts as dead. Reads are counted, not time: when this process was stopped or
 	// starved, one read is late, however long it took, and the next one finds what has arrived meanwhile.
 	silentReads = 5
+	// maxPublishConns is how many connections Publish uses at most. Who comes when all are busy waits for one.
+	maxPublishConns = 32
 	// linkBuffer is the link's read buffer, bytes: under load one read takes a few hundred publications.
 	linkBuffer = 64 << 10
 	// ownDeadlines, as the timeout of a read in go-redis, leaves the socket's deadline alone: wire sets it.
@@ -209,6 +211,11 @@ func NewSource(cfg Config) (*Source, error) {
 	opt.ContextTimeoutEnabled = true
 	opt.PipelinePoolSize = -1
 	opt.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	// The default follows GOMAXPROCS, and descriptors are counted beforehand. pool_size in URL may ask for fewer.
+	if opt.PoolSize <= 0 || opt.PoolSize > maxPublishConns {
+		opt.PoolSize = maxPublishConns
+	}
+	opt.MinIdleConns = min(opt.MinIdleConns, opt.PoolSize)
 	r.pool = opt
 	switch place.Kind {
 	case Sentinel:
@@ -262,6 +269,28 @@ func (d *tlsDialer) DialContext(ctx context.Context, network, addr string) (net.
 	config := d.place.Options.TLSConfig.Clone()
 	config.ServerName = d.place.serverName(addr)
 	return (&tls.Dialer{Config: config}).DialContext(ctx, network, addr)
+}
+
+// MaxFiles returns how many descriptors a [Source] of this URL holds at most. Files that are counted beforehand are those
+// of a Cluster of up to maxNodes nodes; a larger one takes from what connections may have.
+func MaxFiles(rawURL string) int {
+	const (
+		one         = maxPublishConns + 1 // and the link
+		maxSentinel = 16
+		maxNodes    = 32
+		ofNode      = clusterPoolSize + 1 + 2 // to publish, the link, and a client that asks the node something
+	)
+	place, err := ParseURL(rawURL)
+	switch {
+	case err != nil: // it is refused elsewhere
+		return one
+	case place.Kind == Sentinel:
+		return one + maxPublishConns + maxSentinel // after a failover, publications are under way to the old master
+	case place.Kind == Cluster:
+		return maxNodes * ofNode
+	default:
+		return one
+	}
 }
 
 // String is the URL without user, password and query. Safe to call from any goroutine.

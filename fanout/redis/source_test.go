@@ -28,6 +28,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/carillon-ws/carillon/fanout"
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
@@ -238,15 +239,9 @@ func redisClient(t *testing.T, url string) *goredis.Client {
 // ignore calls a Close whose error says nothing to the test.
 func ignore(closing func() error) { _ = closing() }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("not in %v: %s", patience, what)
-		}
-	}
+	fanouttest.Eventually(t, patience, what, holds)
 }
 
 // peer is a scripted Redis at the other end of one connection.

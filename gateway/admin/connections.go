@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -17,7 +18,7 @@ const (
 	connectionsTimeout = 5 * time.Second // for all loops to answer
 )
 
-// connections lists connections: ?user=, ?channel=, ?backlogged, ?limit=.
+// connections lists the connections that match ?user=, ?channel= and ?backlogged, ?limit= at most.
 func (a *Admin) connections(w http.ResponseWriter, r *http.Request) {
 	q, err := connectionQuery(r.URL.Query())
 	if err != nil {
@@ -28,7 +29,7 @@ func (a *Admin) connections(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	list, err := a.cfg.Connections(ctx, q)
 	if err != nil {
-		http.Error(w, "a loop does not answer: "+err.Error(), http.StatusGatewayTimeout)
+		http.Error(w, "a loop did not answer: "+err.Error(), http.StatusGatewayTimeout)
 		return
 	}
 	answerJSON(w, list)
@@ -48,15 +49,19 @@ func connectionQuery(values url.Values) (server.ConnectionQuery, error) {
 			}
 			q.Channel = channel
 		case "backlogged":
-			q.Backlogged = true
+			yes, err := strconv.ParseBool(cmp.Or(value, "true")) // ?backlogged alone is true
+			if err != nil {
+				return q, fmt.Errorf("backlogged: it takes true, false or no value, not %q", value)
+			}
+			q.Backlogged = yes
 		case "limit":
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 1 || n > server.MaxConnectionList {
 				return q, fmt.Errorf("limit: between 1 and %d are possible", server.MaxConnectionList)
 			}
 			q.Limit = n
-		default: // ?usr=ann would else list everybody, and say so in silence
-			return q, fmt.Errorf("%q: there are user, channel, backlogged and limit", name)
+		default: // a misspelt ?usr=ann would list all connections
+			return q, fmt.Errorf("unknown parameter %q; the parameters are user, channel, backlogged and limit", name)
 		}
 	}
 	return q, nil

@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The dashboard and the alert rules ask for what there is: every metric, every label, every value that a label must
-// have. metricsql reads PromQL and brings three small modules; Prometheus's own parser would bring most of Prometheus.
-// Whether the real one takes the expressions is for `make observe-test`.
+// The tests of the dashboard and the alert rules: every metric, label and value of a label in an expression must exist.
+// metricsql parses PromQL and needs three small modules; Prometheus's own parser would need most of Prometheus. `make
+// observe-test` evaluates the expressions with a real Prometheus.
 
-// catalogue is what a scrape has: labels, and their values, by name of a series.
+// catalogue has the labels and their values of a scrape, by the name of the series.
 type catalogue map[string]map[string][]string
 
 // scrapedCatalogue reads a scrape of a busy gateway.
@@ -129,7 +129,7 @@ func readDashboard(t *testing.T, into any) {
 	}
 }
 
-// dashboardExprs finds every expression of the dashboard, wherever it stands.
+// dashboardExprs returns every expression of the dashboard.
 func dashboardExprs(t *testing.T) (exprs []string) {
 	t.Helper()
 	var tree any
@@ -179,7 +179,7 @@ func TestDashboardAsksForWhatThereIs(t *testing.T) {
 	}
 }
 
-// TestDashboardCountsAreNoSeconds: a count beside a time has a unit of its own.
+// TestDashboardCountsAreNoSeconds: a count in a panel of times must have a unit of its own.
 func TestDashboardCountsAreNoSeconds(t *testing.T) {
 	t.Parallel()
 	var dashboard struct {
@@ -203,8 +203,8 @@ func TestDashboardCountsAreNoSeconds(t *testing.T) {
 	}
 }
 
-// TestDashboardShowsGatewaysOnly: "All" jobs are those that have gateways. Were it any job, the panels of go_…,
-// process_… and redis_up would show everything that the Prometheus scrapes.
+// TestDashboardShowsGatewaysOnly: "All" means all jobs with gateways. With any job, the panels of go_…, process_… and
+// redis_up would show everything that this Prometheus scrapes.
 func TestDashboardShowsGatewaysOnly(t *testing.T) {
 	t.Parallel()
 	var dashboard struct {
@@ -285,7 +285,7 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 	}
 }
 
-// The check itself finds what is wrong.
+// The check finds expressions that are wrong.
 func TestCatalogueFindsMistakes(t *testing.T) {
 	t.Parallel()
 	known := scrapedCatalogue(t)

@@ -9,13 +9,13 @@ import (
 // maxPause is the longest outage that the demo page may ask for.
 const maxPause = time.Minute
 
-// pauseRedis takes {"pause":ms} and cuts Redis off for so long. There is no such route without [Config].PauseRedis.
+// pauseRedis takes {"pause":ms} and stops Redis for so long. The route exists only with [Config].PauseRedis.
 func (a *Admin) pauseRedis(w http.ResponseWriter, r *http.Request) {
 	var asked struct {
 		Pause int64 `json:"pause"` // ms
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&asked); err != nil {
-		http.Error(w, `the body has to be like {"pause":4000}: `+err.Error(), http.StatusBadRequest)
+		http.Error(w, `the body must be like {"pause":4000}: `+err.Error(), http.StatusBadRequest)
 		return
 	}
 	if asked.Pause <= 0 || asked.Pause > maxPause.Milliseconds() {

@@ -26,28 +26,29 @@ type disconnected struct {
 	Disconnected int `json:"disconnected"`
 }
 
-// disconnect ends the connections of a user, or one by its client id: for good (4008), or to come back (1012).
+// disconnect closes all connections of a user, or the one with a client id: with 4008, after which the client does not
+// reconnect, or with 1012, after which it does.
 func (a *Admin) disconnect(w http.ResponseWriter, r *http.Request) {
 	var req disconnectRequest
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDisconnect))
-	body.DisallowUnknownFields() // {"userId": …} would else end nobody, and say so in silence
+	body.DisallowUnknownFields() // a misspelt {"userId": …} would disconnect nobody
 	err := body.Decode(&req)
 	if err == nil && body.More() {
 		err = errors.New("more than one value")
 	}
 	if err != nil {
-		http.Error(w, `the body is JSON, as in {"user":"ann"} or {"client":"<clientId>"}, with "reconnect":true if it may come back: `+err.Error(), http.StatusBadRequest)
+		http.Error(w, `the body must be JSON like {"user":"ann"} or {"client":"<clientId>"}, with "reconnect":true if the client may reconnect: `+err.Error(), http.StatusBadRequest)
 		return
 	}
 	if (req.User == "") == (req.Client == "") {
-		http.Error(w, "say whom to disconnect: either user or client", http.StatusBadRequest)
+		http.Error(w, "the body needs either user or client", http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), disconnectTimeout)
 	defer cancel()
 	ended, err := a.cfg.Kick(ctx, server.Kick{User: req.User, Client: req.Client, Return: req.Reconnect})
 	if err != nil {
-		http.Error(w, "a loop does not answer: "+err.Error(), http.StatusGatewayTimeout)
+		http.Error(w, "a loop did not answer: "+err.Error(), http.StatusGatewayTimeout)
 		return
 	}
 	answerJSON(w, disconnected{ended})

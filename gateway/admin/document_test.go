@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the README's table of metrics")
 
 var metricsMark = regexp.MustCompile(`(?m)^<!-- table metrics -->\n(\n(\|.*\n)+)?`)
 
-// The README lists every metric of our own, with what a scrape says of it.
+// The README lists every metric of the gateway with its help text.
 func TestReadmeMetrics(t *testing.T) {
 	t.Parallel()
 	const path = "../../README.md"
@@ -32,7 +32,7 @@ func TestReadmeMetrics(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("%s does not list the metrics as they are: go test ./gateway/admin -run ReadmeMetrics -update", path)
+		t.Fatalf("%s does not have the present table of metrics; write it with: go test ./gateway/admin -run ReadmeMetrics -update", path)
 	}
 	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func metricsTable(t *testing.T) string {
 	return out.String()
 }
 
-// ownFamilies is what a scrape of a busy gateway has, without the Go runtime's and the process's.
+// ownFamilies returns the metrics of a scrape, without those of the Go runtime and the process.
 func ownFamilies(t *testing.T) []*dto.MetricFamily {
 	t.Helper()
 	cfg := busy()

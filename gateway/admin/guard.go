@@ -10,15 +10,15 @@ import (
 	"os"
 	"strings"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// guard decides who may ask for what.
+// guard decides which requests are served.
 type guard struct {
 	next  http.Handler
 	token string
-	bound netip.Addr // the address listened on; may be unspecified, which is all of them
-	names []string   // host names that are this listener, in lower case
+	bound netip.Addr // the address of the listener; unspecified: all addresses
+	names []string   // host names of this listener, in lower case
 }
 
 func newGuard(cfg *Config, bound netip.Addr, next http.Handler) *guard {
@@ -32,7 +32,7 @@ func newGuard(cfg *Config, bound netip.Addr, next http.Handler) *guard {
 	return g
 }
 
-// refusal is a reason not to serve a request; the zero value is none.
+// refusal says why a request is not served. The zero value means that it is served.
 type refusal struct {
 	status int
 	text   string
@@ -62,29 +62,29 @@ func (g *guard) check(r *http.Request) refusal {
 		return refusal{}
 	}
 	if g.token == "" && !g.bound.IsLoopback() {
-		return refusal{http.StatusForbidden, "only /metrics, /livez and /readyz are served off loopback: set -admin-token for the rest"}
+		return refusal{http.StatusForbidden, "only /metrics, /livez and /readyz are served beyond loopback without a token: set -admin-token for the rest"}
 	}
 	if (g.token == "" || !safe) && !g.isOwnHost(r.Host) {
 		return refusal{http.StatusForbidden, "the Host header names another host than this listener: " +
-			"ask by its address or by localhost"}
+			"use its address or localhost"}
 	}
 	if !safe && !sameOrigin(r) {
-		return refusal{http.StatusForbidden, "a page of another origin may not do this"}
+		return refusal{http.StatusForbidden, "requests from pages of another origin are refused"}
 	}
 	free := g.token == "" || safe && (isAsset(r.URL.Path) || opsAssets[r.URL.Path] != "")
 	if !free && !g.hasToken(r) {
-		return refusal{http.StatusUnauthorized, "the admin token is needed: Authorization: Bearer …, or for the page /?token=…"}
+		return refusal{http.StatusUnauthorized, "the admin token is needed: Authorization: Bearer …, or ?token=… for the pages / and /ops"}
 	}
 	return refusal{}
 }
 
-// isOpen reports whether a path is for anybody who can reach the listener: what monitoring asks for.
+// isOpen reports whether a path is served to anyone who can reach the listener: metrics and probes.
 func isOpen(path string) bool {
-	return path == "/metrics" || path == "/livez" || path == "/readyz"
+	return path == "/metrics" || isProbe(path)
 }
 
-// hasToken compares in constant time. Only the pages themselves take their token from the query: a browser cannot send
-// a header for them, and their own requests do.
+// hasToken reports whether a request has the token. It compares in constant time. Only for the two pages may the token be
+// in the query: a browser cannot be told to send a header for a page. The requests of a page have the header.
 func (g *guard) hasToken(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -93,16 +93,16 @@ func (g *guard) hasToken(r *http.Request) bool {
 			token = r.URL.Query().Get("token")
 		}
 	}
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(g.token)) // equal lengths
+	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(g.token)) // hashes have equal lengths
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
-// isOwnHost is the defence against DNS rebinding: a page at evil.example whose name is made to point at this
-// listener still sends its own name as Host. An address cannot be made to point elsewhere, so a listener on all
-// addresses takes any address.
+// isOwnHost reports whether a Host header names this listener. It is the defence against DNS rebinding: when evil.example
+// is made to point at this listener, its page still sends that name as Host. Nobody can make an address point elsewhere,
+// so a listener on all addresses accepts any address.
 func (g *guard) isOwnHost(hostport string) bool {
 	host := hostOnly(hostport)
-	if protocol.IsLoopbackHost(host) {
+	if http1.IsLoopbackHost(host) {
 		return true
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -116,7 +116,7 @@ func (g *guard) isOwnHost(hostport string) bool {
 	return false
 }
 
-// sameOrigin reports whether a request comes from no page at all or from a page of this listener.
+// sameOrigin reports whether a request comes from a page of this listener, or from no page.
 func sameOrigin(r *http.Request) bool {
 	origins := r.Header.Values("Origin")
 	if len(origins) == 0 {
@@ -126,7 +126,7 @@ func sameOrigin(r *http.Request) bool {
 	return err == nil && len(origins) == 1 && origin.Host != "" && strings.EqualFold(origin.Host, r.Host)
 }
 
-// hostOnly takes the port and the brackets of IPv6 off.
+// hostOnly returns a host without its port and without the brackets of IPv6.
 func hostOnly(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
 		return host

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Check is one condition of being ready.
+// Check is one condition that a probe looks at.
 type Check struct {
-	Name   string // what has to be so: "redis subscribed"
+	Name   string // the condition, as in "redis subscribed"
 	OK     bool
-	Detail string // why it is not, or how it is
+	Detail string // more about it: an address, a number, or why it does not hold
 }
 
 func (c Check) String() string {
@@ -20,8 +20,8 @@ func (c Check) String() string {
 	return c.Name + " (" + c.Detail + ")"
 }
 
-// livez answers whether restarting the process would help. Redis is no part of it: a restart for a lost link would
-// only add a storm of reconnects to it.
+// livez answers whether the loops turn. If one does not, a restart of the process helps. Redis is not looked at: a restart
+// after a lost link would only add a storm of reconnects.
 func (a *Admin) livez(w http.ResponseWriter, r *http.Request) {
 	check := Check{Name: "loops turning", OK: true}
 	if err := a.cfg.Live(); err != nil {
@@ -30,12 +30,13 @@ func (a *Admin) livez(w http.ResponseWriter, r *http.Request) {
 	answerChecks(w, r, []Check{check})
 }
 
-// readyz answers whether new clients should be sent here.
+// readyz answers whether load balancers should send new clients here.
 func (a *Admin) readyz(w http.ResponseWriter, r *http.Request) {
 	answerChecks(w, r, a.cfg.Ready())
 }
 
-// answerChecks writes 200 and "ok", or 503 and one line that says what is wrong; with ?verbose a line for each check.
+// answerChecks writes 200 and "ok", or 503 and one line with the failed checks. With ?verbose each check has
+// a line.
 func answerChecks(w http.ResponseWriter, r *http.Request, checks []Check) {
 	var lines strings.Builder
 	var wrong []string

@@ -47,7 +47,7 @@ func TestReadyz(t *testing.T) {
 				t.Errorf("/readyz?verbose = %d %q, want %d %q", got.status, got.body, tt.status, tt.verbose)
 			}
 			if got := do(t, "GET", url+"/livez", ""); got.status != 200 || got.body != "ok\n" {
-				t.Errorf("/livez = %d %q: it must not depend on being ready", got.status, got.body)
+				t.Errorf("/livez = %d %q: it must not depend on /readyz", got.status, got.body)
 			}
 		})
 	}

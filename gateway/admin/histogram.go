@@ -9,7 +9,7 @@ import (
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
-// metric adds the loops' histograms up.
+// metric returns the sum of the loops' histograms.
 func (m *histogramMetric) metric(s *snapshot) prometheus.Metric {
 	var total server.Histogram
 	for i := range s.server.Loops {
@@ -27,7 +27,7 @@ func (m *histogramMetric) metric(s *snapshot) prometheus.Metric {
 	if !m.native {
 		return classic
 	}
-	// The two forms must agree on the count, which is read bucket by bucket while loops count on.
+	// Both forms must have the same count. The loops go on counting while the buckets are read, so it is summed here.
 	nativeCount := total.Zero
 	for _, n := range total.Native {
 		nativeCount += uint64(n)
@@ -37,8 +37,8 @@ func (m *histogramMetric) metric(s *snapshot) prometheus.Metric {
 	return bothForms{classic, native}
 }
 
-// bothForms is a histogram with classic and native buckets: whoever asks for text sees the classic ones, a Prometheus
-// that takes native histograms (by protobuf) may keep those. The library makes constant histograms of one form only.
+// bothForms is a histogram with classic and native buckets. The text format shows the classic ones; a Prometheus that
+// scrapes by protobuf can take the native ones. The library makes constant histograms with one kind of buckets only.
 type bothForms struct {
 	prometheus.Metric
 	native prometheus.Metric

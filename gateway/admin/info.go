@@ -7,7 +7,7 @@ import (
 	"net/url"
 )
 
-// Info says what runs here: to the page, to `gateway publish`, and to whoever finds the port.
+// Info is the answer of /info: which gateway this is. The pages read it.
 type Info struct {
 	Name          string `json:"name"` // carillon
 	Version       string `json:"version"`
@@ -17,7 +17,7 @@ type Info struct {
 	Admin         string `json:"admin"` // this listener; set by New
 	Redis         string `json:"redis"` // URL without its password
 	RedisEmbedded bool   `json:"redisEmbedded"`
-	RedisPauses   bool   `json:"redisPauses,omitempty"` // POST /demo/redis is there; set by New
+	RedisPauses   bool   `json:"redisPauses,omitempty"` // POST /demo/redis exists; set by New
 	Loops         int    `json:"loops"`
 }
 
@@ -25,8 +25,8 @@ func (a *Admin) info(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, a.cfg.Info.seenFrom(r.Host))
 }
 
-// seenFrom replaces the host of a URL that means all addresses, ws://0.0.0.0:8080/ws, by the one that the asker
-// reached us at: nobody can connect to 0.0.0.0.
+// seenFrom returns i with a URL that a client can open. A URL with all addresses, ws://0.0.0.0:8080/ws, gets the host of the
+// request, which is one that reaches this gateway.
 func (i Info) seenFrom(hostport string) Info {
 	u, err := url.Parse(i.URL)
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 
 const maxLogLevel = 16 // bytes of a level's name
 
-// logLevel tells the level in force.
+// logLevel answers with the present log level.
 func (a *Admin) logLevel(w http.ResponseWriter, _ *http.Request) {
-	_, _ = io.WriteString(w, levelName(a.cfg.LogLevel.Level())+"\n") // the asker is gone: nothing to do
+	_, _ = io.WriteString(w, levelName(a.cfg.LogLevel.Level())+"\n") // an error means that the client is gone
 }
 
-// setLogLevel changes what is logged from now on; the body is debug, info, warn or error. It is logged as a
-// warning: whoever reads the log later must see why it became quieter.
+// setLogLevel changes the log level; the body is debug, info, warn or error. The change is logged as a warning, so that the
+// log shows why it has fewer lines from then on.
 func (a *Admin) setLogLevel(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxLogLevel))
 	var level slog.Level
@@ -23,7 +23,7 @@ func (a *Admin) setLogLevel(w http.ResponseWriter, r *http.Request) {
 		err = level.UnmarshalText([]byte(strings.TrimSpace(string(body))))
 	}
 	if err != nil {
-		http.Error(w, "the body is debug, info, warn or error", http.StatusBadRequest)
+		http.Error(w, "the body must be debug, info, warn or error", http.StatusBadRequest)
 		return
 	}
 	before := a.cfg.LogLevel.Level()

@@ -4,19 +4,23 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
-// snapshot is what one scrape sees, all read at its start.
+// snapshot has the counters of one scrape, all read at its start.
 type snapshot struct {
 	server server.Stats
 	feeder fanout.FeederStats
@@ -27,7 +31,7 @@ type snapshot struct {
 	logDropped uint64
 }
 
-// downFor is how long the link to Redis has been down; 0 while it is up.
+// downFor returns how long the link to Redis has been down; 0 while it is up.
 func (s *snapshot) downFor() time.Duration {
 	if s.redis.Up || s.redis.LostAt.IsZero() {
 		return 0
@@ -39,10 +43,17 @@ func (cfg *Config) snapshot() *snapshot {
 	return &snapshot{cfg.Server(), cfg.Feeder(), cfg.Redis(), time.Now(), cfg.Info.RedisEmbedded, cfg.LogDropped()}
 }
 
-// newMetrics returns the handler of /metrics, with a registry of its own. OpenMetrics is left off: there a counter's
-// family is its name without _total, and redis_pubsub_messages would exist twice.
+// newMetrics returns the handler of /metrics, with a registry of its own. OpenMetrics is off: it names a counter without
+// its _total, so that there would be two metrics redis_pubsub_messages.
 func newMetrics(cfg *Config) http.Handler {
-	return promhttp.HandlerFor(newRegistry(cfg), promhttp.HandlerOpts{})
+	registry := newRegistry(cfg)
+	var one sync.Mutex // one scrape at a time, because each opens files of /proc, which are reserved once
+	gather := func() ([]*dto.MetricFamily, error) {
+		one.Lock()
+		defer one.Unlock()
+		return registry.Gather()
+	}
+	return promhttp.HandlerFor(prometheus.GathererFunc(gather), promhttp.HandlerOpts{})
 }
 
 func newRegistry(cfg *Config) *prometheus.Registry {
@@ -55,8 +66,8 @@ func newRegistry(cfg *Config) *prometheus.Registry {
 	return registry
 }
 
-// collector reads the gateway's own counters when it is asked, so that counting costs the loops nothing beyond their
-// plain increments. Safe to call from any goroutine.
+// collector reads the gateway's own counters when Prometheus scrapes. So the loops do no more than increment plain
+// counters. Safe to call from any goroutine.
 type collector struct {
 	cfg *Config
 }
@@ -100,7 +111,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 
 func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) {
 	total := make(map[string]uint64, len(m.known))
-	for _, label := range m.known { // present as 0, so that a rate exists at the first event
+	for _, label := range m.known { // present as 0, so that there is a rate at the first event
 		total[label] = 0
 	}
 	for i := range s.server.Loops {
@@ -113,25 +124,26 @@ func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) 
 	}
 }
 
-// The reasons and codes that are known beforehand.
+// The reasons and codes that are present from the first scrape on. Others appear with their first event.
 var (
 	knownCloses = []string{
 		"peer", "peer_gone",
-		protocol.ErrProtocol.Label, protocol.ErrBinary.Label, protocol.ErrUTF8.Label, protocol.ErrMessageTooBig.Label,
-		protocol.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
+		websocket.ErrProtocol.Label, websocket.ErrBinary.Label, websocket.ErrUTF8.Label, websocket.ErrMessageTooBig.Label,
+		websocket.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,
 		protocol.ErrRateLimit.Label, protocol.ErrTokenExpired.Label, protocol.ErrKicked.Label,
+		protocol.ErrInboundFull.Label,
 	}
 	knownRefusals = []string{
-		protocol.RefuseTimeout.Reason, protocol.RefuseHeadLong.Reason, protocol.RefuseFull.Reason,
-		protocol.RefuseDraining.Reason, protocol.RefuseAddress.Reason, protocol.RefuseRate.Reason, protocol.RefuseProxy.Reason,
-		protocol.RefuseNoToken.Reason, protocol.RefuseToken.Reason, protocol.RefuseExpired.Reason, protocol.RefuseKey.Reason,
-		"bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
+		http1.RefuseTimeout.Reason, http1.RefuseHeadLong.Reason, http1.RefuseFull.Reason,
+		http1.RefuseDraining.Reason, http1.RefuseAddress.Reason, http1.RefuseRate.Reason, http1.RefuseProxy.Reason,
+		http1.RefuseNoToken.Reason, http1.RefuseToken.Reason, http1.RefuseExpired.Reason, http1.RefuseKey.Reason,
+		http1.RefuseInbound.Reason, http1.RefuseInternal.Reason, "bad_request", "not_upgrade", "bad_path", "bad_method", "bad_origin", "bad_version",
 	}
 	knownErrors = []string{
 		string(protocol.ErrorBadJSON), string(protocol.ErrorBadType), string(protocol.ErrorBadChannel),
 		string(protocol.ErrorTooManyChannels), string(protocol.ErrorForbidden), string(protocol.ErrorRateLimited),
 		string(protocol.ErrorBadToken), string(protocol.ErrorInternal),
 	}
-	knownDrops = []string{string(protocol.GapOverload), string(protocol.GapSlow)}
+	knownDrops = []string{string(protocol.GapOverload), string(protocol.GapSlow), server.DroppedByPanic}
 )

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"io"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -20,10 +21,10 @@ import (
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
-// seedNames keep the meaning and the names of the article that this gateway grew from, against the conventions.
+// seedNames are the metrics of the article that this gateway grew from. They keep their names, against the conventions.
 var seedNames = []string{"ws_connections_total", "ws_messages_sent_total", "ws_message_latency_ms", "redis_pubsub_messages"}
 
-// busy is a gateway that has done something of everything.
+// busy returns the Config of a gateway whose counters are not 0.
 func busy() Config {
 	cfg := testConfig()
 	cfg.Server = func() server.Stats {
@@ -114,6 +115,32 @@ func TestSeedMetricsAreThereAtTheFirstScrape(t *testing.T) {
 	}
 }
 
+// TestEveryReasonIsThereAtTheFirstScrape: a counter that appears with its first event has no rate at that event. The
+// reasons are read from the sources, so that a new one is not forgotten here.
+func TestEveryReasonIsThereAtTheFirstScrape(t *testing.T) {
+	t.Parallel()
+	_, url := start(t, testConfig())
+	got := "\n" + do(t, "GET", url+"/metrics", "").body
+	for _, source := range []struct{ path, reason, metric string }{
+		{"../../protocol/http1/refusal.go", `Reason: "(\w+)"`, "ws_handshakes_refused_total"},
+		{"../../protocol/codes.go", `ErrorCode += "(\w+)"`, "ws_command_errors_total"},
+	} {
+		text, err := os.ReadFile(source.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(source.reason).FindAllStringSubmatch(string(text), -1)
+		if len(found) < 5 {
+			t.Errorf("%s has %d reasons: is it still the right file?", source.path, len(found))
+		}
+		for _, m := range found {
+			if !regexp.MustCompile(`\n` + source.metric + `\{\w+="` + m[1] + `"\} 0\n`).MatchString(got) {
+				t.Errorf("the first scrape lacks %s of %q", source.metric, m[1])
+			}
+		}
+	}
+}
+
 func TestMetricsPassPromlint(t *testing.T) {
 	t.Parallel()
 	_, url := start(t, busy())
@@ -128,7 +155,7 @@ func TestMetricsPassPromlint(t *testing.T) {
 	}
 }
 
-// By protobuf, in which a Prometheus that keeps native histograms asks, both forms are there and agree.
+// A Prometheus that keeps native histograms scrapes by protobuf. There both forms are present and agree.
 func TestNativeHistograms(t *testing.T) {
 	t.Parallel()
 	_, url := start(t, busy())

@@ -10,14 +10,13 @@ import (
 //go:embed ops
 var opsFiles embed.FS
 
-// opsAssets are the files beside the operator page, by path. Like those of the demo page they hold nothing that is not
-// public.
+// opsAssets are the files of the operator page, by path. Like those of the demo page they are served without the token.
 var opsAssets = map[string]string{
 	"/ops.css": "text/css; charset=utf-8",
 	"/ops.js":  "text/javascript; charset=utf-8",
 }
 
-// opsPath is where the operator page is: live numbers, asked for by the page itself once a second.
+// opsPath is the path of the operator page, which asks for the numbers that it shows once a second.
 const opsPath = "/ops"
 
 func (a *Admin) opsRoutes(mux *http.ServeMux) {
@@ -33,7 +32,7 @@ func (a *Admin) opsRoutes(mux *http.ServeMux) {
 
 func serveOps(w http.ResponseWriter, r *http.Request, path, contentType string) {
 	content, err := opsFiles.ReadFile("ops" + path)
-	if err != nil { // a name in opsAssets that is not in the folder
+	if err != nil { // a name in opsAssets without a file in the folder
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// Built by `make client` from the sources beside it and the client in protocol/client.
+// The demo page. `make client` builds it from the sources in page/ and the client in protocol/client.
 //
 //go:embed page/dist
 var pageFiles embed.FS
 
-// assets are the files beside the page itself, by path. They hold nothing that is not public, so that a browser may
-// load them without the token, which it cannot send for them.
+// assets are the files of the demo page, by path. They are served without the token, which a browser cannot send for them;
+// nothing in them is secret.
 var assets = map[string]string{
 	"/page.css": "text/css; charset=utf-8",
 	"/page.js":  "text/javascript; charset=utf-8",
@@ -33,7 +33,8 @@ func (a *Admin) pageRoutes(mux *http.ServeMux) {
 	}
 }
 
-// page allows its own files, its own listener, and the gateway's WebSocket, and nothing that stands inline.
+// page serves the demo page. Its policy allows files and requests of this listener, and the gateway's WebSocket; it allows
+// no inline script or style.
 func (a *Admin) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"connect-src 'self' "+socketSource(a.cfg.Info.seenFrom(r.Host).URL)+"; "+
@@ -41,7 +42,7 @@ func (a *Admin) page(w http.ResponseWriter, r *http.Request) {
 	servePage(w, r, "/index.html", "text/html; charset=utf-8")
 }
 
-// socketSource is the scheme, host and port of a WebSocket URL, for a policy.
+// socketSource returns the scheme, host and port of a WebSocket URL, for a Content-Security-Policy.
 func socketSource(wsURL string) string {
 	u, err := url.Parse(wsURL)
 	if err != nil || u.Host == "" || strings.ContainsAny(u.Host, " ;,'\"") {
@@ -52,7 +53,7 @@ func socketSource(wsURL string) string {
 
 func servePage(w http.ResponseWriter, r *http.Request, path, contentType string) {
 	content, err := pageFiles.ReadFile("page/dist" + path)
-	if err != nil { // a name in assets that is not in the folder
+	if err != nil { // a name in assets without a file in the folder
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

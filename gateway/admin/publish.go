@@ -19,8 +19,8 @@ const (
 	publishTimeout = 5 * time.Second // for Redis to answer
 )
 
-// publishBefore takes the requests to publish out before the mux sees them: a mux cleans paths, and would redirect
-// channel a//b to another channel, a/b.
+// publishBefore handles the requests to publish before the mux sees them. The mux would clean the path, and redirect a
+// request for channel a//b to another channel, a/b.
 func (a *Admin) publishBefore(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, ok := strings.CutPrefix(r.URL.EscapedPath(), publishPath)
@@ -30,15 +30,15 @@ func (a *Admin) publishBefore(next http.Handler) http.Handler {
 		}
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
-			http.Error(w, "publish with POST; the body is the data", http.StatusMethodNotAllowed)
+			http.Error(w, "use POST; the body is the data", http.StatusMethodNotAllowed)
 			return
 		}
 		a.publish(w, r, name)
 	})
 }
 
-// published is the answer. Receivers are the gateways (and other Redis clients) that Redis handed the message to, not
-// the people who see it.
+// published is the answer. Receivers is how many subscribers in Redis got the message: gateways, and other clients of
+// Redis; it is not the number of WebSocket clients.
 type published struct {
 	Channel   string `json:"channel"`
 	Receivers int64  `json:"receivers"`
@@ -57,7 +57,7 @@ func (a *Admin) publish(w http.ResponseWriter, r *http.Request, escaped string) 
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPublish))
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
-		http.Error(w, fmt.Sprintf("the data is over %d bytes", maxPublish), http.StatusRequestEntityTooLarge)
+		http.Error(w, fmt.Sprintf("the data has more than %d bytes", maxPublish), http.StatusRequestEntityTooLarge)
 		return
 	}
 	if err != nil {
@@ -68,8 +68,8 @@ func (a *Admin) publish(w http.ResponseWriter, r *http.Request, escaped string) 
 	defer cancel()
 	receivers, err := a.cfg.Publish(ctx, channel, string(data))
 	if err != nil {
-		a.cfg.Log.Debug("publish refused by Redis", "channel", channel, "error", err)
-		http.Error(w, "Redis did not take the publication: "+err.Error(), http.StatusBadGateway)
+		a.cfg.Log.Debug("publish failed in Redis", "channel", channel, "error", err)
+		http.Error(w, "Redis did not accept the publication: "+err.Error(), http.StatusBadGateway)
 		return
 	}
 	answerJSON(w, published{channel, receivers})

@@ -55,7 +55,7 @@ func TestPublish(t *testing.T) {
 		}
 		if tt.status != 200 {
 			if strings.TrimSpace(got.body) == "" {
-				t.Errorf("%s: refused without a word", tt.name)
+				t.Errorf("%s: refused without a text", tt.name)
 			}
 			continue
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// routes is everything that is served, without regard to who asks: that is the guard's part.
+// routes returns the handler of all routes. The guard before it decides which requests reach it.
 func (a *Admin) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", newMetrics(&a.cfg))
@@ -34,12 +34,12 @@ func (a *Admin) routes() http.Handler {
 	return a.publishBefore(mux)
 }
 
-// profiling lifts the read deadline: when it passes, net/http cancels the request's context, which would cut a
-// profile short. The write deadline is moved by package pprof.
+// profiling removes the read deadline: when it passes, net/http cancels the request's context, and the profile would end
+// early. Package pprof itself moves the write deadline.
 func profiling(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-			http.Error(w, "lift the read deadline: "+err.Error(), http.StatusInternalServerError)
+			http.Error(w, "remove the read deadline: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
 		h(w, r)
@@ -53,5 +53,5 @@ func answerJSON(w http.ResponseWriter, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n')) // the asker is gone: nothing to do
+	_, _ = w.Write(append(body, '\n')) // an error means that the client is gone
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
-// numbers is what the pages show; everything else is in /metrics. What only grows counts from the start of the process:
-// whoever asks twice has rates.
+// numbers is the answer of /stats: what the pages show. Everything else is in /metrics. Counters count from the start of
+// the process; a page asks again and again, and shows the differences as rates.
 type numbers struct {
 	At            int64  `json:"at"` // Unix milliseconds
 	Connections   int64  `json:"connections"`
@@ -30,8 +30,8 @@ type numbers struct {
 	Refused map[string]uint64 `json:"refused"` // by reason
 	Dropped map[string]uint64 `json:"dropped"` // by reason
 
-	Latency []bucket `json:"latency"` // of publications, from Redis to the last write on a loop
-	Width   []bucket `json:"width"`   // connections that a publication went to on a loop
+	Latency []bucket `json:"latency"` // of publications, from their receipt to the last write on a loop
+	Width   []bucket `json:"width"`   // connections that a publication was sent to on a loop
 
 	RedisUp          bool    `json:"redisUp"`
 	RedisDownSeconds float64 `json:"redisDownSeconds"`
@@ -39,13 +39,13 @@ type numbers struct {
 	RedisReconnects  uint64  `json:"redisReconnects"`
 }
 
-// bucket counts what is at most UpTo, in seconds or pieces, and more than the bucket before.
+// bucket counts values that are at most UpTo, in seconds or connections, and above the bucket before.
 type bucket struct {
-	UpTo float64 `json:"upTo"` // 0: whatever is more than the last bound
+	UpTo float64 `json:"upTo"` // 0: the last bucket, without an upper bound
 	N    uint64  `json:"n"`
 }
 
-// loopNumbers is one loop's part.
+// loopNumbers are the numbers of one loop, in the answer of /loops.
 type loopNumbers struct {
 	Loop          int     `json:"loop"`
 	Connections   int64   `json:"connections"`

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// cgroupDirs are the directories that limit this process by a controller, from its own up to the root. In a container
-// the path in /proc/self/cgroup may be the host's while the mount shows the container's part, so the root is always
-// among them.
+// cgroupDirs returns the directories of a controller whose limits hold for this process, from its own up to the root. In
+// a container the path in /proc/self/cgroup may be that of the host, while the mount shows only the container's part. So
+// the root is always among them.
 func (h Host) cgroupDirs(controller string) []string {
 	text, err := h.text("proc/self/cgroup")
 	if err != nil {
@@ -32,7 +32,7 @@ func (h Host) cgroupDirs(controller string) []string {
 	return dirs
 }
 
-// upwards lists root/dir, its parent, …, root.
+// upwards returns root/dir, its parent, …, root.
 func upwards(root, dir string) []string {
 	var out []string
 	for dir = path.Clean("/" + dir); dir != "/"; dir = path.Dir(dir) {
@@ -41,10 +41,10 @@ func upwards(root, dir string) []string {
 	return append(out, root)
 }
 
-// noLimit is beyond what a limit is: version 1 writes "none" as a number of pages close to the largest there is.
+// noLimit is larger than any real limit: version 1 writes "no limit" as a very large number.
 const noLimit = 1 << 60
 
-// memoryLimit is the smallest memory limit above this process, 0 if there is none.
+// memoryLimit returns the smallest memory limit that holds for this process, 0 if there is none.
 func (h Host) memoryLimit() uint64 {
 	least := uint64(noLimit)
 	for _, dir := range h.cgroupDirs("memory") {
@@ -60,7 +60,7 @@ func (h Host) memoryLimit() uint64 {
 	return least
 }
 
-// cpuQuota is the smallest quota above this process in CPUs, 0 if there is none.
+// cpuQuota returns the smallest CPU quota that holds for this process, in CPUs, 0 if there is none.
 func (h Host) cpuQuota() float64 {
 	least := 0.0
 	consider := func(quota, period float64) {
@@ -72,11 +72,11 @@ func (h Host) cpuQuota() float64 {
 		if v, err := h.numbers(path.Join(dir, "cpu.max")); err == nil && len(v) == 2 {
 			consider(float64(v[0]), float64(v[1]))
 		}
-		quota, err := h.text(path.Join(dir, "cpu.cfs_quota_us")) // -1 is none
+		quota, err := h.text(path.Join(dir, "cpu.cfs_quota_us")) // -1 is no quota
 		if err != nil {
 			continue
 		}
-		q, _ := strconv.ParseFloat(quota, 64) // no number: no quota
+		q, _ := strconv.ParseFloat(quota, 64) // 0 if it is no number
 		if period, err := h.numbers(path.Join(dir, "cpu.cfs_period_us")); err == nil {
 			consider(q, float64(period[0]))
 		}

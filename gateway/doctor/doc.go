@@ -1,13 +1,13 @@
-// Package doctor says whether a host can hold a number of connections: what each limit of the kernel, of the container
-// and of Redis is, what it has to be and why, and the command that changes it.
+// Package doctor checks whether a host can hold a number of connections. For each limit of the kernel, of the container
+// and of Redis it reports the value, the value that is needed and why, and the command that changes it.
 //
-// The rules it goes by:
+// Its rules:
 //
-//   - A value is judged by what this many connections need, not by a list: most defaults are fine, and are called so.
-//   - Nothing is ever lowered because a list has a smaller number. The exceptions say what is gained (swappiness).
-//   - Each threshold names its source. Where the source is arithmetic, the arithmetic is written beside it.
-//   - What cannot be read is skipped and said, never guessed.
+//   - It compares a value with what this many connections need, not with a list. Most defaults are enough, and it says so.
+//   - It never asks to lower a value only because a list has a smaller one. The exceptions say what is gained (swappiness).
+//   - Each threshold names its source. If the source is arithmetic, the arithmetic is written beside it.
+//   - A value that cannot be read is reported as skipped. It is never guessed.
 //
-// [Settings] is the part that scripts/tune-host.sh can change; a test compares the two tables. The package reads a
-// [Host], which is a file system and a few functions, so that every check is tested on made-up hosts.
+// scripts/tune-host.sh can change the part that is in [Settings]; a test compares the two tables. The package reads a
+// [Host], which is a file system and a few functions, so that the tests can make up hosts for every check.
 package doctor

@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// Examine judges a host by a plan, one result a check. It changes nothing and takes milliseconds.
+// Examine checks whether a host can hold a plan, and returns a result for each check. It changes nothing and takes
+// milliseconds.
 func Examine(h Host, p Plan) []Result {
 	var out []Result
 	for _, s := range Settings(h, p) {
 		out = append(out, s.result())
 	}
-	// After fs.nr_open, which it cannot exceed: whoever types the fixes does so from top to bottom.
+	// The limit of open files cannot exceed fs.nr_open, so that fix comes first: people type the fixes from top to bottom.
 	out = slices.Insert(out, 1, files(h, p))
 	out = append(out, slowConsumers(h, p))
 	if !p.Proxy {
@@ -22,12 +23,12 @@ func Examine(h Host, p Plan) []Result {
 	return append(out, memory(h, p), containerMemory(h, p), goMemory(h, p), hugePages(h), cpu(h, p), clockSource(h), clockSync(h))
 }
 
-// files judges the limit that a process meets first.
+// files checks the limit of open files, which a process reaches first.
 func files(h Host, p Plan) Result {
 	need := uint64(p.Files)
 	r := Result{
 		Check: "open files", Status: OK, Needed: "at least " + grouped(need),
-		Why: "each connection is an open file, and one accept that fails for want of one costs a whole loop", Source: "man 2 getrlimit; gateway/server/config.go",
+		Why: "each connection is an open file; one accept that fails because no file is left ends a whole loop", Source: "man 2 getrlimit; gateway/server/config.go",
 	}
 	soft, hard, err := h.FileLimit()
 	if err != nil {
@@ -37,19 +38,19 @@ func files(h Host, p Plan) Result {
 	if soft != hard {
 		r.Value += ", may be raised to " + grouped(hard)
 	}
-	// Go raises the soft limit to the hard one when a program starts, so the hard one decides.
+	// Go raises the soft limit to the hard limit when a program starts, so the hard limit counts.
 	if hard >= need {
 		return r
 	}
 	return r.worse(Fail, fmt.Sprintf("ulimit -n %d (as root, in the shell that starts it; under systemd LimitNOFILE=%d, in Docker --ulimit nofile=%d)", need, need, need))
 }
 
-// slowConsumers holds what stalled clients may pin in the kernel against what the kernel has for everybody.
+// slowConsumers compares the memory that stalled clients can hold in the kernel with what the kernel has for all sockets.
 func slowConsumers(h Host, p Plan) Result {
 	worst := uint64(p.Connections) / 100 * 2 * uint64(p.SendBuffer)
 	r := Result{
 		Check: "net.ipv4.tcp_wmem", Status: OK,
-		Why:    "what a stalled client pins in the kernel. Its maximum does not count for us: -send-buffer caps every socket, and the kernel counts it double",
+		Why:    "memory that a stalled client holds in the kernel. The maximum here has no effect on the gateway: -send-buffer bounds every socket, and the kernel counts it twice",
 		Source: "kernel networking/ip-sysctl.rst; man 7 socket; arithmetic",
 	}
 	wmem, err := h.numbers(sysctlFile("net.ipv4.tcp_wmem"))
@@ -76,12 +77,12 @@ func slowConsumers(h Host, p Plan) Result {
 	return r.worse(Warn, fix)
 }
 
-// listenPorts warns of a listener whose port the kernel may give to an outgoing connection while we restart.
+// listenPorts warns if the kernel may give the port of a listener to an outgoing connection while the gateway restarts.
 func listenPorts(h Host, p Plan) Result {
 	const key = "net.ipv4.ip_local_port_range"
 	r := Result{
-		Check: key, Status: OK, Needed: "without our ports, or with them reserved",
-		Why:    "accepted connections take no port; but a port of ours inside may be somebody's when we restart. A proxy or bench here has this many to one address",
+		Check: key, Status: OK, Needed: "a range without the gateway's ports, or these ports reserved",
+		Why:    "accepted connections need no port from this range. But while the gateway restarts, an outgoing connection may get a port of it that is in the range. A proxy or bench on this host can open this many connections to one address",
 		Source: "kernel networking/ip-sysctl.rst",
 	}
 	v, err := h.numbers(sysctlFile(key))
@@ -89,7 +90,7 @@ func listenPorts(h Host, p Plan) Result {
 		return r.skipped(unreadable(sysctlFile(key), err))
 	}
 	r.Value = fmt.Sprintf("%s (%s ports)", joined(v), grouped(v[1]-v[0]+1))
-	reserved, _ := h.text(sysctlFile("net.ipv4.ip_local_reserved_ports")) // absent: nothing is reserved
+	reserved, _ := h.text(sysctlFile("net.ipv4.ip_local_reserved_ports")) // no file: nothing is reserved
 	var exposed []string
 	for _, port := range p.Ports {
 		if uint64(port) >= v[0] && uint64(port) <= v[1] && !isReserved(reserved, port) {
@@ -103,7 +104,7 @@ func listenPorts(h Host, p Plan) Result {
 	return r.worse(Warn, "sysctl -w net.ipv4.ip_local_reserved_ports="+list+" (for good: a line in /etc/sysctl.d)")
 }
 
-// isReserved looks for a port in a list like 8080,9000-9100.
+// isReserved reports whether a port is in a list like 8080,9000-9100.
 func isReserved(list string, port int) bool {
 	for item := range strings.SplitSeq(list, ",") {
 		first, last := 0, 0
@@ -119,8 +120,8 @@ func isReserved(list string, port int) bool {
 
 func memory(h Host, p Plan) Result {
 	r := Result{
-		Check: "memory", Status: OK, Needed: bytesText(p.memory()) + ", at most nine tenths of it",
-		Why:    "a connection is 1.3 KB of ours, 4.0 KB of an idle socket and a page of queued data",
+		Check: "memory", Status: OK, Needed: bytesText(p.memory()) + ", within nine tenths of the memory",
+		Why:    "a connection needs 1.3 KB in the process, 4.0 KB in the kernel for an idle socket, and a page for queued data",
 		Source: "bench/RESULTS.md",
 	}
 	total, err := h.meminfo("MemTotal")
@@ -131,10 +132,10 @@ func memory(h Host, p Plan) Result {
 	if p.memory() <= total/10*9 {
 		return r
 	}
-	return r.worse(Fail, fmt.Sprintf("more memory, or more hosts: this one holds %s connections", grouped(fit(p, total/10*9))))
+	return r.worse(Fail, fmt.Sprintf("more memory, or more hosts; this host can hold %s connections", grouped(fit(p, total/10*9))))
 }
 
-// fit is how many connections go into this much memory, in thousands.
+// fit returns how many connections this much memory can hold, rounded down to thousands.
 func fit(p Plan, memory uint64) uint64 {
 	if memory <= baseBytes {
 		return 0
@@ -143,11 +144,11 @@ func fit(p Plan, memory uint64) uint64 {
 	return (memory - baseBytes) / max(each, 1) / 1000 * 1000
 }
 
-// containerMemory judges the limit of the control group, to which the kernel's memory for sockets is charged too.
+// containerMemory checks the memory limit of the control group. The kernel's memory for sockets counts for it too.
 func containerMemory(h Host, p Plan) Result {
 	r := Result{
-		Check: "cgroup memory", Status: OK, Value: "no limit", Needed: bytesText(p.memory()) + ", at most nine tenths of it",
-		Why: "sockets are charged to the container as well; beyond its limit the gateway is killed with everyone on it", Source: "kernel admin-guide/cgroup-v2.rst; bench/RESULTS.md",
+		Check: "cgroup memory", Status: OK, Value: "no limit", Needed: bytesText(p.memory()) + ", within nine tenths of the limit",
+		Why: "sockets count for the container's limit too; over the limit the gateway is killed, and all its clients are disconnected", Source: "kernel admin-guide/cgroup-v2.rst; bench/RESULTS.md",
 	}
 	limit := h.memoryLimit()
 	if limit == 0 {
@@ -161,11 +162,11 @@ func containerMemory(h Host, p Plan) Result {
 	return r.worse(Fail, fmt.Sprintf("MemoryMax=%dM in the unit, or docker update --memory %dm CONTAINER", mib, mib))
 }
 
-// goMemory judges GOMEMLIMIT, which must leave the kernel its share of the container.
+// goMemory checks GOMEMLIMIT. It must leave room for the kernel's share of the container's memory.
 func goMemory(h Host, p Plan) Result {
 	r := Result{
-		Check: "GOMEMLIMIT", Status: OK, Value: "none", Needed: "none without a container's limit",
-		Why: "with it the collector works harder before the container's limit is met; the kernel's share is not Go's", Source: "go.dev/doc/gc-guide; container's limit - 8 KiB a socket - 10 %",
+		Check: "GOMEMLIMIT", Status: OK, Value: "none", Needed: "none, as there is no container limit",
+		Why: "with it Go collects garbage more often before the container's limit is reached; memory of the kernel is not part of it", Source: "go.dev/doc/gc-guide; container's limit - 8 KiB a socket - 10 %",
 	}
 	set := h.MemoryLimit != math.MaxInt64
 	if set {
@@ -175,14 +176,14 @@ func goMemory(h Host, p Plan) Result {
 	limit := h.memoryLimit()
 	if limit == 0 {
 		if set && uint64(h.MemoryLimit) < live {
-			return r.worse(Warn, fmt.Sprintf("GOMEMLIMIT=%dMiB, or unset it: below what is alive the collector never rests", live>>20))
+			return r.worse(Warn, fmt.Sprintf("GOMEMLIMIT=%dMiB, or unset it: below the memory in use, Go collects garbage all the time", live>>20))
 		}
 		return r
 	}
 	kernel := p.sockets()*kernelBytes + limit/10
 	if limit < kernel+live {
 		r.Needed = ""
-		return r.skipped("the container's limit is too low for any: see cgroup memory")
+		return r.skipped("the container's limit is too low for any value: see cgroup memory")
 	}
 	r.Needed = fmt.Sprintf("%s to %s", bytesText(live), bytesText(limit-kernel))
 	if set && uint64(h.MemoryLimit) <= limit-kernel && uint64(h.MemoryLimit) >= live {
@@ -193,12 +194,12 @@ func goMemory(h Host, p Plan) Result {
 
 const hugePagesCheck = "transparent huge pages"
 
-// hugePages warns of memory that grows by collapsing into huge pages.
+// hugePages warns if the kernel may turn free memory of the process into huge pages, which makes the process grow.
 func hugePages(h Host) Result {
 	const dir = "sys/kernel/mm/transparent_hugepage/"
 	r := Result{
 		Check: hugePagesCheck, Status: OK, Needed: "madvise or never",
-		Why: "with always, khugepaged turns pages that Go gave back into huge ones again", Source: "go.dev/doc/gc-guide, Linux transparent huge pages",
+		Why: "with always, khugepaged turns pages that Go has given back into huge pages again", Source: "go.dev/doc/gc-guide, Linux transparent huge pages",
 	}
 	text, err := h.text(dir + "enabled")
 	if err != nil {
@@ -210,13 +211,14 @@ func hugePages(h Host) Result {
 		return r
 	}
 	if v, err := h.numbers(dir + "khugepaged/max_ptes_none"); err == nil && v[0] == 0 {
-		r.Value += ", but khugepaged leaves holes alone (max_ptes_none 0)"
+		r.Value += ", but khugepaged does not fill holes (max_ptes_none 0)"
 		return r
 	}
 	return r.worse(Warn, "echo madvise > /"+dir+"enabled")
 }
 
-// cpu judges a quota: loops are one a CPU, which a quota does not lower, and loops beyond it wait for each other.
+// cpu checks the CPU quota. The default is one loop for each CPU, whatever the quota; if the quota is less, loops wait for
+// each other.
 func cpu(h Host, p Plan) Result {
 	loops := p.Loops
 	if loops == 0 {
@@ -225,7 +227,7 @@ func cpu(h Host, p Plan) Result {
 	quota := h.cpuQuota()
 	r := Result{
 		Check: "CPU quota", Status: OK, Value: fmt.Sprintf("none, %d CPUs", h.CPUs), Needed: fmt.Sprintf("at least the %d loops", loops),
-		Why: "a loop that has used up the quota stands still until the next period, and everyone on it", Source: "kernel scheduler/sched-bwc.rst",
+		Why: "when the quota is used up, the loops and all their clients wait until the next period", Source: "kernel scheduler/sched-bwc.rst",
 	}
 	if quota == 0 {
 		return r
@@ -237,12 +239,12 @@ func cpu(h Host, p Plan) Result {
 	return r.worse(Warn, fmt.Sprintf("gateway -loops %d, or lift the quota (CPUQuota= in the unit, docker update --cpus)", max(1, int(quota))))
 }
 
-// clockSource warns of clocks that cost a system call, or microseconds, a look.
+// clockSource warns of a clock that takes a system call, or microseconds, to read.
 func clockSource(h Host) Result {
 	const dir = "sys/devices/system/clocksource/clocksource0/"
 	r := Result{
 		Check: "clock source", Status: OK, Needed: "tsc, kvm-clock, hyperv_clocksource_tsc_page or arch_sys_counter",
-		Why: "the clock is read for each message; the others are read by a system call", Source: "man 7 vdso; kernel timers/timekeeping.rst",
+		Why: "the clock is read for each message; to read another clock source takes a system call", Source: "man 7 vdso; kernel timers/timekeeping.rst",
 	}
 	text, err := h.text(dir + "current_clocksource")
 	if err != nil {
@@ -253,7 +255,7 @@ func clockSource(h Host) Result {
 		return r
 	}
 	better := "tsc"
-	available, _ := h.text(dir + "available_clocksource") // absent: say what would be better all the same
+	available, _ := h.text(dir + "available_clocksource") // no file: tsc is named
 	for _, name := range []string{"kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "tsc"} {
 		if slices.Contains(strings.Fields(available), name) {
 			better = name
@@ -264,8 +266,8 @@ func clockSource(h Host) Result {
 
 func clockSync(h Host) Result {
 	r := Result{
-		Check: "clock", Status: OK, Value: "kept right", Needed: "kept right by NTP",
-		Why: "tokens end by this clock, and notifications carry its time", Source: "man 2 adjtimex, STA_UNSYNC",
+		Check: "clock", Status: OK, Value: "synchronized", Needed: "synchronized, as by NTP",
+		Why: "tokens expire by this clock, and notifications have its time", Source: "man 2 adjtimex, STA_UNSYNC",
 	}
 	synced, err := h.ClockSynced()
 	switch {
@@ -274,11 +276,11 @@ func clockSync(h Host) Result {
 	case synced:
 		return r
 	}
-	r.Value = "nothing keeps it right"
-	return r.worse(Warn, "timedatectl set-ntp true (in a virtual machine the host may do it unseen: compare with another clock)")
+	r.Value = "not synchronized"
+	return r.worse(Warn, "timedatectl set-ntp true (the host of a virtual machine may synchronize it without this kernel knowing: compare it with another clock)")
 }
 
-// bytesText writes a number of bytes for people.
+// bytesText returns a number of bytes as text for people.
 func bytesText(n uint64) string {
 	switch {
 	case n >= 10<<30:

@@ -9,7 +9,7 @@ import (
 	"testing/fstest"
 )
 
-// find is the result of one check; there must be exactly one.
+// find returns the result of a check; there must be exactly one.
 func find(t *testing.T, results []Result, check string) Result {
 	t.Helper()
 	var found []Result
@@ -45,7 +45,7 @@ func TestAHostThatFits(t *testing.T) {
 	}
 }
 
-// TestEachLimit spoils one thing at a time: exactly that check must notice, with the command that helps.
+// TestEachLimit changes one thing at a time. Exactly that check must find it and name the command that helps.
 func TestEachLimit(t *testing.T) {
 	t.Parallel()
 	const thp, group = "sys/kernel/mm/transparent_hugepage/", "sys/fs/cgroup/system.slice/"
@@ -95,7 +95,7 @@ func TestEachLimit(t *testing.T) {
 			set(files, "proc/sys/net/ipv4/ip_local_port_range", "1024 65535")
 			set(files, "proc/sys/net/ipv4/ip_local_reserved_ports", "9000-9100")
 		}, "net.ipv4.ip_local_port_range", Warn, "ip_local_reserved_ports=9000-9100,8080"},
-		{"memory", file("proc/meminfo", "MemTotal: 8000000 kB\n"), "memory", Fail, "this one holds "},
+		{"memory", file("proc/meminfo", "MemTotal: 8000000 kB\n"), "memory", Fail, "this host can hold "},
 		{"container's memory", file(group+"memory.max", "4294967296"), "cgroup memory", Fail, "MemoryMax="},
 		{"container's memory in version 1", func(_ *Host, files fstest.MapFS) {
 			set(files, "proc/self/cgroup", "5:cpuset:/\n4:memory:/docker/abc\n0::/\n")
@@ -114,7 +114,7 @@ func TestEachLimit(t *testing.T) {
 			h.MemoryLimit = 6 << 30
 			set(files, group+"memory.max", "17179869184")
 		}, "GOMEMLIMIT", OK, ""},
-		{"GOMEMLIMIT below what is alive", func(h *Host, _ fstest.MapFS) { h.MemoryLimit = 100 << 20 }, "GOMEMLIMIT", Warn, "never rests"},
+		{"GOMEMLIMIT below what is alive", func(h *Host, _ fstest.MapFS) { h.MemoryLimit = 100 << 20 }, "GOMEMLIMIT", Warn, "collects garbage all the time"},
 		{"huge pages", file(thp+"enabled", "[always] madvise never"), "transparent huge pages", Warn, "echo madvise >"},
 		{"huge pages without harm", func(_ *Host, files fstest.MapFS) {
 			set(files, thp+"enabled", "[always] madvise never")
@@ -153,7 +153,7 @@ func TestEachLimit(t *testing.T) {
 	}
 }
 
-// TestFewConnectionsNeedLittle keeps the advice from becoming a list: a small host with the kernel's defaults is fine.
+// TestFewConnectionsNeedLittle: for few connections a small host with the kernel's defaults needs no change.
 func TestFewConnectionsNeedLittle(t *testing.T) {
 	t.Parallel()
 	h, files := bigHost()
@@ -171,11 +171,11 @@ func TestFewConnectionsNeedLittle(t *testing.T) {
 	h.CPUs = 1
 	p := Plan{Connections: 10_000, Files: 10_400, SendBuffer: 64 << 10, Ports: []int{8080, 9090}}
 	if got := Worst(Examine(h, p)); got != OK {
-		t.Errorf("a small host is told off for 10,000 connections: %+v", Examine(h, p))
+		t.Errorf("a small host must be good enough for 10,000 connections: %+v", Examine(h, p))
 	}
 }
 
-// TestAProxyHereNeedsMore: twice the files, and ports.
+// TestAProxyHereNeedsMore: a proxy on the host needs twice the files, and ports.
 func TestAProxyHereNeedsMore(t *testing.T) {
 	t.Parallel()
 	h, _ := bigHost()
@@ -195,7 +195,7 @@ func TestAProxyHereNeedsMore(t *testing.T) {
 	}
 }
 
-// TestFixesComeInOrder: what is typed from top to bottom works.
+// TestFixesComeInOrder: the fixes work if they are typed from top to bottom.
 func TestFixesComeInOrder(t *testing.T) {
 	t.Parallel()
 	results := Examine(ThisHost(), million())
@@ -207,7 +207,7 @@ func TestFixesComeInOrder(t *testing.T) {
 	}
 }
 
-// TestAContainerAsLargeAsTold: with the limit that the doctor tells there is room for a GOMEMLIMIT as well.
+// TestAContainerAsLargeAsTold: a container with the limit that the doctor names has room for a GOMEMLIMIT too.
 func TestAContainerAsLargeAsTold(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1000, 100_000, 1_000_000, 5_000_000} {
@@ -233,7 +233,7 @@ func TestAContainerAsLargeAsTold(t *testing.T) {
 	}
 }
 
-// TestRaisedOnlyIfItHelps: a quarter of the memory is the most that tcp_mem is raised to.
+// TestRaisedOnlyIfItHelps: tcp_mem is never raised to more than a quarter of the memory.
 func TestRaisedOnlyIfItHelps(t *testing.T) {
 	t.Parallel()
 	h, files := bigHost()
@@ -248,7 +248,7 @@ func TestRaisedOnlyIfItHelps(t *testing.T) {
 	}
 }
 
-// TestNothingReadable: a host that shows nothing is skipped, not judged and not guessed.
+// TestNothingReadable: on a host where no file can be read, checks are skipped; nothing is guessed.
 func TestNothingReadable(t *testing.T) {
 	t.Parallel()
 	h := Host{
@@ -257,14 +257,14 @@ func TestNothingReadable(t *testing.T) {
 		ClockSynced: func() (bool, error) { return false, errNo },
 	}
 	for _, r := range Examine(h, million()) {
-		knowable := r.Check == "cgroup memory" || r.Check == "GOMEMLIMIT" || r.Check == "CPU quota" // no group, no limit
+		knowable := r.Check == "cgroup memory" || r.Check == "GOMEMLIMIT" || r.Check == "CPU quota" // without a control group there is no limit
 		if r.Status != Skip && !knowable {
 			t.Errorf("%+v, want skip", r)
 		}
 	}
 }
 
-// TestTheMachineItRunsOn reads the real files: what is there must be understood.
+// TestTheMachineItRunsOn reads the files of this machine; those that exist must be understood.
 func TestTheMachineItRunsOn(t *testing.T) {
 	t.Parallel()
 	results := Examine(ThisHost(), Plan{Connections: 1, Files: 64, SendBuffer: 64 << 10})

@@ -14,17 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is what is examined. [ThisHost] is the machine that the program runs on; tests make others up.
+// Host is what the checks read. [ThisHost] is the machine that the program runs on; tests make up others.
 type Host struct {
 	FS          fs.FS // its root: proc/sys, proc/meminfo, sys/fs/cgroup, …
 	CPUs        int   // that the process may use
 	PageSize    int
-	MemoryLimit int64 // of Go, GOMEMLIMIT; math.MaxInt64 is none
+	MemoryLimit int64 // Go's, as set by GOMEMLIMIT; math.MaxInt64 is none
 	FileLimit   func() (soft, hard uint64, err error)
 	ClockSynced func() (bool, error)
 }
 
-// ThisHost is the machine that the program runs on.
+// ThisHost returns the machine that the program runs on.
 func ThisHost() Host {
 	return Host{
 		FS: os.DirFS("/"), CPUs: runtime.NumCPU(), PageSize: os.Getpagesize(), MemoryLimit: debug.SetMemoryLimit(-1),
@@ -41,7 +41,7 @@ func fileLimit() (soft, hard uint64, err error) {
 	return lim.Cur, lim.Max, nil
 }
 
-// clockSynced asks the kernel whether something keeps its clock right. Reading needs no privilege.
+// clockSynced asks the kernel whether its clock is synchronized. That needs no privilege.
 func clockSynced() (bool, error) {
 	var tx unix.Timex
 	state, err := unix.Adjtimex(&tx)
@@ -51,13 +51,13 @@ func clockSynced() (bool, error) {
 	return state != unix.TIME_ERROR && tx.Status&unix.STA_UNSYNC == 0, nil
 }
 
-// text is the content of a file, without the blanks around it.
+// text returns the content of a file without the white space around it.
 func (h Host) text(name string) (string, error) {
 	b, err := fs.ReadFile(h.FS, name)
 	return strings.TrimSpace(string(b)), err
 }
 
-// numbers are the fields of a file that consists of numbers.
+// numbers returns the fields of a file that consists of numbers.
 func (h Host) numbers(name string) ([]uint64, error) {
 	text, err := h.text(name)
 	if err != nil {
@@ -77,10 +77,10 @@ func (h Host) numbers(name string) ([]uint64, error) {
 	return out, nil
 }
 
-// sysctlFile is where a sysctl key lives.
+// sysctlFile returns the file of a sysctl key.
 func sysctlFile(key string) string { return path.Join("proc/sys", strings.ReplaceAll(key, ".", "/")) }
 
-// meminfo is one line of /proc/meminfo in bytes.
+// meminfo returns a line of /proc/meminfo in bytes.
 func (h Host) meminfo(name string) (uint64, error) {
 	text, err := h.text("proc/meminfo")
 	if err != nil {
@@ -97,7 +97,7 @@ func (h Host) meminfo(name string) (uint64, error) {
 	return 0, fmt.Errorf("/proc/meminfo has no %s", name)
 }
 
-// unreadable is why a file could not be read, for people.
+// unreadable says why a file could not be read, for people.
 func unreadable(name string, err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "/" + name + " does not exist here"

@@ -6,7 +6,7 @@ import (
 	"testing/fstest"
 )
 
-// bigHost is a made-up host on which a million connections fit: each test spoils one thing.
+// bigHost returns a made-up host that can hold a million connections. Each test changes one thing of it.
 func bigHost() (Host, fstest.MapFS) {
 	files := fstest.MapFS{}
 	for name, text := range map[string]string{

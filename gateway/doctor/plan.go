@@ -1,16 +1,17 @@
 package doctor
 
-// Plan is what the host is asked to hold.
+// Plan is what the host has to hold.
 type Plan struct {
 	Connections int
-	Files       int   // open files of the gateway's process for them
-	Loops       int   // 0: one a CPU
+	Files       int   // open files that the gateway's process needs for them
+	Loops       int   // 0: one for each CPU
 	SendBuffer  int   // bytes; -send-buffer
 	Ports       []int // that the gateway listens on
-	Proxy       bool  // this host also runs the proxy in front: two sockets and a port more a connection
+	Proxy       bool  // a proxy runs on this host too: each connection needs two more sockets and a port
 }
 
-// sockets is how many the host has for these connections: with a proxy here, one more at either end of it.
+// sockets returns how many sockets the host has for these connections. A proxy has two for each: to the client and to the
+// gateway.
 func (p Plan) sockets() uint64 {
 	n := uint64(p.Connections)
 	if p.Proxy {
@@ -20,16 +21,16 @@ func (p Plan) sockets() uint64 {
 }
 
 const (
-	// userBytes is the process's share of a connection with a channel of its own, as seen from outside:
-	// bench/RESULTS.md has 847 B at 19,000, and growth by GOGC=100 comes on top.
+	// userBytes is the process's memory for a connection with a channel of its own, seen from outside: bench/RESULTS.md has
+	// 847 B at 19,000 connections, and the growth by GOGC=100 is added.
 	userBytes = 1300
-	// kernelBytes is the kernel's share: 4.0 KB a socket that is idle (bench/RESULTS.md), and a page of queued data.
+	// kernelBytes is the kernel's memory for a socket: 4.0 KB if it is idle (bench/RESULTS.md), and a page of queued data.
 	kernelBytes = 8 << 10
-	// baseBytes is what a gateway takes without a connection: binary, runtime, mailboxes.
+	// baseBytes is the memory of a gateway without connections: binary, runtime, mailboxes.
 	baseBytes = 128 << 20
 )
 
-// memory is how much the connections take, all in.
+// memory returns how much memory the gateway and the kernel need for the connections.
 func (p Plan) memory() uint64 {
 	return p.sockets()*kernelBytes + uint64(p.Connections)*userBytes + baseBytes
 }

@@ -22,10 +22,10 @@ import (
 const (
 	redisPings   = 21 // odd, for the median
 	redisPatient = 3 * time.Second
-	// slowRoundTrip is when Redis is no longer next door. A publication pays half of it once; nothing breaks.
+	// slowRoundTrip is the round trip above which Redis is too far away. Half of it is added to each latency; nothing fails.
 	slowRoundTrip = 5 * time.Millisecond
-	// pubsubHard, pubsubSoft and pubsubSeconds are Redis's own defaults of client-output-buffer-limit pubsub. Below them a gateway that
-	// is busy for a second may be cut off, and all its clients are told of a gap.
+	// pubsubHard, pubsubSoft and pubsubSeconds are Redis's own defaults of client-output-buffer-limit pubsub. With less,
+	// Redis may disconnect a gateway that is busy for a second, and all its clients get a gap.
 	pubsubHard, pubsubSoft, pubsubSeconds = 32 << 20, 8 << 20, 60
 )
 
@@ -34,10 +34,10 @@ const (
 func CheckRedis(ctx context.Context, cfg redis.Config) []Result {
 	reach := Result{
 		Check: "Redis", Status: OK, Needed: "reachable, 6.2 or later",
-		Why: "everything that clients hear comes from there; older ones get no fixes", Source: "redis.io/docs, security and version policy",
+		Why: "all notifications come from Redis; older versions get no fixes", Source: "redis.io/docs, security and version policy",
 	}
 	if cfg.URL == "" {
-		return []Result{reach.skipped("not asked: -redis URL")}
+		return []Result{reach.skipped("not checked: give -redis URL")}
 	}
 	cfg.Pattern, cfg.Log, cfg.Gateway = protocol.RedisPrefix+"*", slog.New(slog.DiscardHandler), "doctor-"+strconv.FormatUint(uint64(rand.Uint32()), 16)
 	cfg.DialTimeout, cfg.ReplyTimeout, cfg.CanaryEvery = redisPatient, redisPatient, 50*time.Millisecond
@@ -56,7 +56,7 @@ func CheckRedis(ctx context.Context, cfg redis.Config) []Result {
 	}
 	c, err := source.Client(ctx)
 	if err == nil {
-		defer c.Close() //nolint:errcheck // every command was answered, or its error is in the results
+		defer c.Close() //nolint:errcheck // the errors of the commands are in the results
 		err = c.Ping(ctx).Err()
 		if isRefused(err) {
 			err = nil // it answers
@@ -64,7 +64,7 @@ func CheckRedis(ctx context.Context, cfg redis.Config) []Result {
 	}
 	if err != nil {
 		reach.Value = fmt.Sprintf("%s: %v", name, err)
-		return []Result{reach.worse(Fail, redisCLI(name)+" PING (is it running, is the address right, does the password fit?)")}
+		return []Result{reach.worse(Fail, redisCLI(name)+" PING (is Redis running, and are address and password right?)")}
 	}
 	results := []Result{version(ctx, c, reach, name), roundTrip(ctx, c, name), hears(ctx, source), pubsubBuffer(ctx, c, name)}
 	if cfg.Mode == redis.Sharded {
@@ -154,23 +154,23 @@ func shardsWhenDown(ctx context.Context, c *goredis.Client, name string) Result 
 	return r.worse(Warn, redisCLI(name)+" CONFIG SET "+setting+" yes (on every node, and in redis.conf)")
 }
 
-// redisCLI begins a command for this Redis; what is hidden of the URL is left to fill in.
+// redisCLI returns the begin of a redis-cli command for this Redis. Hidden parts of the URL must be filled in.
 func redisCLI(name string) string {
 	if before, _, found := strings.Cut(name, " (master "); found { // of Sentinels
 		return "redis-cli -h MASTER (the address: redis-cli -u redis://" + strings.TrimPrefix(strings.TrimPrefix(before, "redis+sentinel://"), "rediss+sentinel://") + " SENTINEL MASTERS)"
 	}
 	name = strings.Replace(name, "+cluster://", "://", 1)
 	if scheme, path, _ := strings.Cut(name, "://"); scheme == "unix" {
-		_, path, _ = strings.Cut(path, "/") // a user may stand before it
+		_, path, _ = strings.Cut(path, "/") // a user may be before it
 		return "redis-cli -s /" + path
 	}
 	return "redis-cli -u " + name
 }
 
 func version(ctx context.Context, c *goredis.Client, r Result, name string) Result {
-	info, err := c.Info(ctx).Result() // of all: before 7.0 it takes one section at most
+	info, err := c.Info(ctx).Result() // all sections: before 7.0 INFO takes one section at most
 	if err != nil {
-		return r.skipped(name + " answers, but not INFO: " + err.Error())
+		return r.skipped(name + " answers, but INFO fails: " + err.Error())
 	}
 	fields := map[string]string{}
 	for line := range strings.Lines(info) {
@@ -181,14 +181,14 @@ func version(ctx context.Context, c *goredis.Client, r Result, name string) Resu
 	r.Value = fmt.Sprintf("%s at %s", v, name)
 	var major, minor int
 	if n, _ := fmt.Sscanf(v, "%d.%d", &major, &minor); n != 2 {
-		return r.skipped(name + " answers, but tells no version")
+		return r.skipped(name + " answers, but INFO has no version")
 	}
 	switch {
 	case major < 6 || major == 6 && minor < 2:
 		return r.worse(Warn, "upgrade Redis")
 	case fields["role"] == "slave":
 		r.Value += ", a replica"
-		return r.worse(Warn, "give the gateway the primary: what is published on a replica is not heard elsewhere")
+		return r.worse(Warn, "give the gateway the primary: a publication on a replica reaches no other Redis")
 	default:
 		return r
 	}
@@ -197,7 +197,7 @@ func version(ctx context.Context, c *goredis.Client, r Result, name string) Resu
 func roundTrip(ctx context.Context, c *goredis.Client, name string) Result {
 	r := Result{
 		Check: "Redis round trip", Status: OK, Needed: "at most 5ms",
-		Why: "each notification comes from there; farther away the link also fails more often", Source: "arithmetic: half of it is added to every latency",
+		Why: "each notification comes from Redis, and a longer way also fails more often", Source: "arithmetic: half of it is added to every latency",
 	}
 	took := make([]time.Duration, redisPings)
 	for i := range took {
@@ -213,18 +213,18 @@ func roundTrip(ctx context.Context, c *goredis.Client, name string) Result {
 	if median <= slowRoundTrip {
 		return r
 	}
-	return r.worse(Warn, redisCLI(name)+" --latency (a Redis in the same zone?)")
+	return r.worse(Warn, redisCLI(name)+" --latency (is there a Redis in the same zone?)")
 }
 
-// pubsubBuffer judges how much Redis keeps for a gateway that reads too slowly before it cuts it off.
+// pubsubBuffer checks how much Redis keeps for a gateway that reads too slowly before Redis disconnects it.
 func pubsubBuffer(ctx context.Context, c *goredis.Client, name string) Result {
 	r := Result{
 		Check: "Redis pubsub buffer", Status: OK, Needed: "at least 32 MiB, 8 MiB for 60 s, and a limit",
-		Why: "beyond it Redis cuts the gateway off, and every client is told of a gap; without a limit a gateway that hangs takes Redis's memory", Source: "redis.io/docs, client output buffer limits (its defaults)",
+		Why: "over it Redis disconnects the gateway, and every client gets a gap; without a limit, a gateway that hangs fills the memory of Redis", Source: "redis.io/docs, client output buffer limits (its defaults)",
 	}
 	answer, err := c.ConfigGet(ctx, "client-output-buffer-limit").Result()
 	if err != nil {
-		return r.skipped("CONFIG GET is not allowed: ask whoever runs it for client-output-buffer-limit pubsub")
+		return r.skipped("CONFIG GET is not allowed: ask the operator of Redis for client-output-buffer-limit pubsub")
 	}
 	hard, soft, seconds, err := parseBufferLimit(answer["client-output-buffer-limit"])
 	if err != nil {
@@ -232,7 +232,7 @@ func pubsubBuffer(ctx context.Context, c *goredis.Client, name string) Result {
 	}
 	r.Value = fmt.Sprintf("%s, %s for %d s", limitText(hard), limitText(soft), seconds)
 	hardOK := hard >= pubsubHard
-	softOK := soft == 0 || soft >= pubsubHard || soft >= pubsubSoft && seconds >= pubsubSeconds // 0 is none: the hard one stands
+	softOK := soft == 0 || soft >= pubsubHard || soft >= pubsubSoft && seconds >= pubsubSeconds // 0 is no soft limit: the hard one counts
 	if hardOK && softOK {
 		return r
 	}
@@ -252,7 +252,7 @@ func parseBufferLimit(text string) (hard, soft, seconds uint64, err error) {
 	fields := strings.Fields(text)
 	at := slices.Index(fields, "pubsub")
 	if at < 0 || len(fields) < at+4 {
-		return 0, 0, 0, errors.New("client-output-buffer-limit says nothing about pubsub")
+		return 0, 0, 0, errors.New("client-output-buffer-limit has no value for pubsub")
 	}
 	var v [3]uint64
 	for i := range v {

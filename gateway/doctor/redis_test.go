@@ -16,7 +16,7 @@ func TestCheckRedis(t *testing.T) {
 	results := CheckRedis(t.Context(), redis.Config{URL: server.URL()})
 	for _, check := range []string{"Redis", "Redis round trip", "Redis permissions", "Redis pubsub buffer"} {
 		r := find(t, results, check)
-		slow := check == "Redis round trip" && r.Status == Warn // it is next door, but this machine may be busy
+		slow := check == "Redis round trip" && r.Status == Warn // Redis is on this machine, which may be busy
 		if r.Status != OK && !slow || r.Value == "" {
 			t.Errorf("%+v, want ok: it has its defaults", r)
 		}
@@ -57,7 +57,7 @@ func TestCheckRedisThatIsNotFit(t *testing.T) {
 			}
 			for _, r := range results {
 				if strings.Contains(r.Value+r.Fix, secret) {
-					t.Errorf("the password is told: %+v", r)
+					t.Errorf("the result has the password: %+v", r)
 				}
 			}
 		})
@@ -65,11 +65,11 @@ func TestCheckRedisThatIsNotFit(t *testing.T) {
 	for _, wrong := range []string{"http://127.0.0.1", "redis://:" + secret + "/x@127.0.0.1", "redis://me@127.0.0.1:1/" + secret + "@h", "me:" + secret + "@h"} {
 		r := find(t, CheckRedis(t.Context(), redis.Config{URL: wrong}), "Redis")
 		if r.Status != Fail || r.Value == "" || strings.Contains(r.Value+r.Fix, secret) {
-			t.Errorf("%s: %+v, want a failure that does not tell the password", wrong, r)
+			t.Errorf("%s: %+v, want a failure without the password", wrong, r)
 		}
 	}
 	if r := find(t, CheckRedis(t.Context(), redis.Config{URL: "redis://:hun%ter2@127.0.0.1"}), "Redis"); r.Status != Fail || strings.Contains(r.Value+r.Fix, "ter2") {
-		t.Errorf("a password that is not percent-encoded: %+v, want no piece of it", r)
+		t.Errorf("a password that is not percent-encoded: %+v, want no part of it", r)
 	}
 	if r := find(t, CheckRedis(t.Context(), redis.Config{URL: "unix://u:p@/nowhere/redis.sock"}), "Redis"); !strings.HasPrefix(r.Fix, "redis-cli -s /nowhere/redis.sock PING") {
 		t.Errorf("a socket: %+v", r)
@@ -104,7 +104,7 @@ func TestVersionOfAnOldRedis(t *testing.T) {
 	}
 }
 
-// TestFixOfTheBuffer types the fix as it is told, and looks again.
+// TestFixOfTheBuffer runs the fix, and checks again.
 func TestFixOfTheBuffer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 1mb 512kb 60")

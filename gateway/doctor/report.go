@@ -14,10 +14,10 @@ type Report struct {
 	Connections int      `json:"connections"`
 	Status      Status   `json:"status"` // the worst of all checks
 	Checks      []Result `json:"checks"`
-	Lasting     string   `json:"lasting,omitempty"` // the command that sets for good what sysctl -w sets until the next start
+	Lasting     string   `json:"lasting,omitempty"` // the command that makes the sysctl settings permanent
 }
 
-// NewReport puts the results of a plan together.
+// NewReport returns the report of a plan and its results.
 func NewReport(p Plan, results []Result) Report {
 	r := Report{Schema: 1, Connections: p.Connections, Status: Worst(results), Checks: results}
 	if slices.ContainsFunc(results, tuned) {
@@ -29,7 +29,7 @@ func NewReport(p Plan, results []Result) Report {
 	return r
 }
 
-// tuned reports whether tune-host.sh has what a check lacks.
+// tuned reports whether tune-host.sh can apply the fix of a check.
 func tuned(c Result) bool {
 	return strings.HasPrefix(c.Fix, "sysctl -w "+c.Check+"=") || c.Check == hugePagesCheck && c.Fix != ""
 }
@@ -42,7 +42,7 @@ func (r Report) WriteJSON(w io.Writer) error {
 	return enc.Encode(r)
 }
 
-// WriteText writes one line a check, and under what is not well the command that helps.
+// WriteText writes a line for each check, and the fix in the line after it.
 func (r Report) WriteText(w io.Writer) error {
 	width := 0
 	for _, c := range r.Checks {
@@ -60,16 +60,16 @@ func (r Report) WriteText(w io.Writer) error {
 			fmt.Fprintf(w, "      %-*s  > %s\n", width, "", c.Fix)
 		}
 	}
-	verdict := "this host holds them"
+	verdict := "this host can hold them"
 	switch r.Status {
 	case Fail:
-		verdict = "this host does not hold them"
+		verdict = "this host cannot hold them"
 	case Warn:
-		verdict = "this host holds them, not at its best"
+		verdict = "this host can hold them, but see the warnings"
 	case OK, Skip:
 	}
 	if r.Lasting != "" {
-		fmt.Fprintf(w, "\nWhat sysctl -w sets is gone at the next start of the host. This sets it for good, and can undo it:\n      > %s\n", r.Lasting)
+		fmt.Fprintf(w, "\nSettings by sysctl -w are lost when the host restarts. This command makes them permanent, and can undo them:\n      > %s\n", r.Lasting)
 	}
 	_, err := fmt.Fprintf(w, "\n%s connections: %s (%d failed, %d warnings, %d skipped of %d checks)\n",
 		grouped(uint64(r.Connections)), verdict, bad[Fail], bad[Warn], bad[Skip], len(r.Checks))

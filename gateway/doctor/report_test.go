@@ -19,11 +19,11 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
-	// A line a check, one for the only fix, a blank and two for what lasts, a blank and the verdict.
+	// A line for each check, one for the only fix, an empty one and two for the lasting command, an empty one and the verdict.
 	if want := len(report.Checks) + 6; len(lines) != want {
 		t.Errorf("%d lines, want %d:\n%s", len(lines), want, &text)
 	}
-	for _, want := range []string{"FAIL  fs.nr_open", "1000; needed: at least 1,001,024; why: ", "> sysctl -w fs.nr_open=1001024", "> scripts/tune-host.sh --apply --connections 1000000 --send-buffer 65536\n", "1,000,000 connections: this host does not hold them (1 failed"} {
+	for _, want := range []string{"FAIL  fs.nr_open", "1000; needed: at least 1,001,024; why: ", "> sysctl -w fs.nr_open=1001024", "> scripts/tune-host.sh --apply --connections 1000000 --send-buffer 65536\n", "1,000,000 connections: this host cannot hold them (1 failed"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text has no %q:\n%s", want, &text)
 		}
@@ -44,7 +44,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// TestWhatLasts: tune-host.sh is told of when it has something to set, and only then.
+// TestWhatLasts: the report names tune-host.sh only if the script has something to set.
 func TestWhatLasts(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -3,11 +3,11 @@ package doctor
 // Status is the verdict of one check.
 type Status string
 
-// The verdicts, from good to bad. A check is skipped when what it asks about is not there or cannot be read.
+// The verdicts, from good to bad. A check is skipped if what it looks at does not exist or cannot be read.
 const (
 	OK   Status = "ok"
 	Skip Status = "skip"
-	Warn Status = "warn" // it works, but worse than it could, or until something else happens
+	Warn Status = "warn" // the connections fit, but slower than need be, or something may fail later
 	Fail Status = "FAIL" // this many connections do not fit
 )
 
@@ -15,26 +15,26 @@ const (
 type Result struct {
 	Check  string `json:"check"`
 	Status Status `json:"status"`
-	Value  string `json:"value"`            // what is
-	Needed string `json:"needed,omitempty"` // what has to be
+	Value  string `json:"value"`            // the present value
+	Needed string `json:"needed,omitempty"` // the value that is needed
 	Why    string `json:"why"`
 	Source string `json:"source"`        // where the threshold comes from
-	Fix    string `json:"fix,omitempty"` // the command, when there is something to change
+	Fix    string `json:"fix,omitempty"` // the command that helps; empty if nothing has to change
 }
 
-// worse is the result with a verdict and the command that helps.
+// worse returns the result with a verdict and a fix.
 func (r Result) worse(s Status, fix string) Result {
 	r.Status, r.Fix = s, fix
 	return r
 }
 
-// skipped is the result of a check that could not be made, and why.
+// skipped returns the result of a check that could not be made, and why.
 func (r Result) skipped(reason string) Result {
 	r.Status, r.Value, r.Fix = Skip, reason, ""
 	return r
 }
 
-// Worst is the worst verdict of a list.
+// Worst returns the worst verdict of a list.
 func Worst(results []Result) Status {
 	rank := map[Status]int{OK: 0, Skip: 0, Warn: 1, Fail: 2}
 	worst := OK

@@ -12,8 +12,8 @@ import (
 	"testing/fstest"
 )
 
-// TestTuneHostHasTheSameTable runs scripts/tune-host.sh --check on made-up hosts and wants of each parameter what
-// Settings wants: one truth, in two languages because a host to be tuned has no Go.
+// TestTuneHostHasTheSameTable runs scripts/tune-host.sh --check on made-up hosts. For each parameter the script must want
+// the same value as Settings. The table is there twice, in two languages, because a host that is tuned has no Go.
 func TestTuneHostHasTheSameTable(t *testing.T) {
 	t.Parallel()
 	small := func(files fstest.MapFS) {
@@ -31,7 +31,7 @@ func TestTuneHostHasTheSameTable(t *testing.T) {
 				t.Run(fmt.Sprintf("%s host, %d connections, proxy %t", name, n, proxy), func(t *testing.T) {
 					t.Parallel()
 					h, files := bigHost()
-					h.PageSize = os.Getpagesize() // as the script finds it
+					h.PageSize = os.Getpagesize() // as the script reads it
 					spoil(files)
 					p := Plan{Connections: n, SendBuffer: 64 << 10, Proxy: proxy}
 					args := []string{"--check", "--connections", strconv.Itoa(n)}
@@ -67,8 +67,8 @@ func TestTuneHostHasTheSameTable(t *testing.T) {
 	}
 }
 
-// runCheck runs the script on a copy of the made-up host. It returns what each parameter should be, and whether
-// the exit status says that something is not.
+// runCheck runs the script on a copy of the made-up host. It returns the value that each parameter should have, and
+// whether the exit status says that a value is too low.
 func runCheck(t *testing.T, files fstest.MapFS, args ...string) (wanted map[string]string, low bool) {
 	t.Helper()
 	cmd := tuneHost(t, writeHost(t, files), args...)
@@ -94,7 +94,7 @@ func runCheck(t *testing.T, files fstest.MapFS, args ...string) (wanted map[stri
 	return wanted, err != nil
 }
 
-// writeHost writes a made-up host where the script can change it.
+// writeHost writes the files of a made-up host, so that the script can change them.
 func writeHost(t *testing.T, files fstest.MapFS) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -110,7 +110,7 @@ func writeHost(t *testing.T, files fstest.MapFS) (root string) {
 	return root
 }
 
-// tuneHost is a run of the script on such a host.
+// tuneHost returns a command that runs the script on such a host.
 func tuneHost(t *testing.T, root string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "../../scripts/tune-host.sh", args...)
@@ -138,7 +138,8 @@ func readTrimmed(t *testing.T, name string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// TestTuneHostInterrupted kills the script at its first and at its second program: what it has changed it can undo.
+// TestTuneHostInterrupted kills the script when it starts its first or its second program. The script can then undo what it
+// has changed.
 func TestTuneHostInterrupted(t *testing.T) {
 	t.Parallel()
 	for at := 1; at <= 2; at++ {
@@ -150,7 +151,7 @@ func TestTuneHostInterrupted(t *testing.T) {
 		}
 		cmd := tuneHost(t, root, "--apply", "--only", "net.core.")
 		cmd.Env = append(cmd.Env, "PATH="+bin+":"+os.Getenv("PATH"))
-		_ = cmd.Run() // killed, unless it is through with its programs
+		_ = cmd.Run() // the script is killed, unless it has ended
 		undo := readTrimmed(t, filepath.Join(root, "var/lib/carillon/tune-host.undo"))
 		for key, value := range low {
 			is := readTrimmed(t, filepath.Join(root, sysctlFile(key)))
@@ -161,7 +162,7 @@ func TestTuneHostInterrupted(t *testing.T) {
 	}
 }
 
-// TestTuneHostKeepsTheOthers: a run for some parameters leaves the others as they are, at the next start of the host too.
+// TestTuneHostKeepsTheOthers: a run for some parameters does not change the others, also not after a restart of the host.
 func TestTuneHostKeepsTheOthers(t *testing.T) {
 	t.Parallel()
 	root, low := lowHost(t)
@@ -178,7 +179,7 @@ func TestTuneHostKeepsTheOthers(t *testing.T) {
 	}
 }
 
-// TestTuneHostUndoesWhatIsThere: a module that is gone has taken its parameters with it.
+// TestTuneHostUndoesWhatIsThere: the undo works although the parameters of a module are gone with the module.
 func TestTuneHostUndoesWhatIsThere(t *testing.T) {
 	t.Parallel()
 	root, low := lowHost(t)
@@ -213,7 +214,7 @@ func TestTuneHostForReal(t *testing.T) {
 	}
 }
 
-// shell types a command as the doctor tells it.
+// shell runs a command as the doctor prints it.
 func shell(t *testing.T, command string) {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
@@ -221,7 +222,7 @@ func shell(t *testing.T, command string) {
 	}
 }
 
-// TestFixesHelp types what the doctor tells, in a network namespace of its own, and asks again.
+// TestFixesHelp runs the fixes of the doctor in a network namespace of its own, and checks again.
 func TestFixesHelp(t *testing.T) {
 	const inside = "CARILLON_DOCTOR_TEST_INSIDE"
 	if os.Getenv(inside) == "" {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Build compiles the gateway into dir, as it is shipped unless there are build tags, and returns its path.
+// Build compiles the gateway into dir and returns its path. Without tags it is the shipped binary.
 func Build(dir string, tags ...string) (string, error) {
 	path := filepath.Join(dir, "gateway")
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-o", path,

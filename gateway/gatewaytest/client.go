@@ -17,16 +17,16 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// Client is a peer of the gateway that says exactly what a test wants.
+// Client is a client of the gateway that sends exactly the bytes that a test wants.
 type Client struct {
 	*net.TCPConn
-	in *bufio.Reader
+	In *bufio.Reader // what the gateway sends; read from here, not from TCPConn
 }
 
 // Option changes how a client connects.
 type Option func(*net.Dialer)
 
-// From has the client connect from another address of loopback, as in 127.0.0.2.
+// From makes the client connect from another loopback address, as in 127.0.0.2.
 func From(ip string) Option {
 	return func(d *net.Dialer) { d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(ip)} }
 }
@@ -41,7 +41,17 @@ func Socket(set func(fd int) error) Option {
 	}
 }
 
-// Connect connects and says nothing. The client's deadline is a minute from now.
+// Slow makes the client take few bytes at a time: it has a small buffer, and the segments of a real network. The segments of
+// loopback are so large that a small window would stay closed until a timer opens it.
+func Slow() Option {
+	return Socket(func(fd int) error {
+		return errors.Join(
+			syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1000),
+			syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 8<<10))
+	})
+}
+
+// Connect connects and sends nothing. The client's deadline is a minute from now.
 func Connect(addr string, options ...Option) (*Client, error) {
 	d := net.Dialer{Timeout: Patience}
 	for _, option := range options {
@@ -57,7 +67,7 @@ func Connect(addr string, options ...Option) (*Client, error) {
 	return &Client{nc.(*net.TCPConn), bufio.NewReaderSize(nc, 1<<10)}, nil
 }
 
-// Head is a request head as RFC 6455 wants it, with more header lines at its end.
+// Head returns a valid request head (RFC 6455), with lines as further header lines.
 func Head(lines ...string) string {
 	return "GET /ws HTTP/1.1\r\n" + strings.Join(append([]string{
 		"Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade",
@@ -65,7 +75,7 @@ func Head(lines ...string) string {
 	}, lines...), "\r\n") + "\r\n\r\n"
 }
 
-// Dial connects, upgrades, and takes the `connected`. Lines are more lines of the request head.
+// Dial connects, upgrades, and reads the message connected. lines are further lines of the request head.
 func Dial(addr string, lines ...string) (*Client, error) {
 	c, err := Connect(addr)
 	if err != nil {
@@ -78,7 +88,7 @@ func Dial(addr string, lines ...string) (*Client, error) {
 	return c, nil
 }
 
-// MustDial is Dial for tests; the client ends with the test.
+// MustDial is Dial for tests: an error ends the test, and the client is closed when the test ends.
 func MustDial(tb testing.TB, addr string, lines ...string) *Client {
 	tb.Helper()
 	c, err := Dial(addr, lines...)
@@ -89,7 +99,7 @@ func MustDial(tb testing.TB, addr string, lines ...string) *Client {
 	return c
 }
 
-// StatusError is an answer to a handshake that is no upgrade.
+// StatusError is an answer to a handshake with another status than 101.
 type StatusError struct {
 	Status     int
 	RetryAfter string
@@ -98,7 +108,7 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Body) }
 
-// Upgrade sends a request head and takes the 101 and the `connected`; another status is a *StatusError.
+// Upgrade sends a request head, and reads the 101 and the message connected. Another status is a *StatusError.
 func (c *Client) Upgrade(head string) error {
 	if err := c.Say(head); err != nil {
 		return err
@@ -113,9 +123,9 @@ func (c *Client) Upgrade(head string) error {
 	return err
 }
 
-// Response reads the answer to a request head; a status other than 101 is a *StatusError.
+// Response reads the answer to a request head. A status other than 101 is a *StatusError.
 func (c *Client) Response() (http.Header, error) {
-	r, err := http.ReadResponse(c.in, nil)
+	r, err := http.ReadResponse(c.In, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +140,7 @@ func (c *Client) Response() (http.Header, error) {
 	return r.Header, &StatusError{r.StatusCode, r.Header.Get("Retry-After"), string(body)}
 }
 
-// Say writes bytes as they are.
+// Say writes text as it is.
 func (c *Client) Say(text string) error {
 	_, err := c.Write([]byte(text))
 	return err
@@ -139,34 +149,37 @@ func (c *Client) Say(text string) error {
 // Send writes a text message.
 func (c *Client) Send(text string) error { return c.Say(Frame(true, ws.OpText, text)) }
 
-// Frame is a masked frame.
+// Frame returns a masked frame.
 func Frame(fin bool, op ws.OpCode, payload string) string { return RawFrame(fin, 0, op, payload) }
 
-// RawFrame is a masked frame with reserved bits.
+// RawFrame returns a masked frame with reserved bits.
 func RawFrame(fin bool, rsv byte, op ws.OpCode, payload string) string {
 	f := ws.NewFrame(op, fin, []byte(payload))
 	f.Header.Rsv = rsv
 	return string(ws.MustCompileFrame(ws.MaskFrameInPlaceWith(f, [4]byte{0x17, 0x2e, 0xa5, 0xfc})))
 }
 
-// HeaderOf is the header of a masked final frame of n bytes, of which none need follow.
+// HeaderOf returns the header of a masked final frame of n bytes, without the bytes.
 func HeaderOf(op ws.OpCode, n int64) string {
 	var b bytes.Buffer
-	_ = ws.WriteHeader(&b, ws.Header{Fin: true, OpCode: op, Masked: true, Length: n}) // a bytes.Buffer does not fail
+	_ = ws.WriteHeader(&b, ws.Header{Fin: true, OpCode: op, Masked: true, Length: n}) // a write to a buffer does not fail
 	return b.String()
 }
 
-// CloseFrame is a close frame with a code and a reason.
+// CloseFrame returns a close frame with a code and a reason.
 func CloseFrame(code ws.StatusCode, reason string) string {
 	return Frame(true, ws.OpClose, string(ws.NewCloseFrameBody(code, reason)))
 }
 
-// maxFrame is the largest frame that a client takes for one: beyond it the stream is torn.
+// maxFrame is the length of the largest frame that a client accepts. A larger one is an error: its header is not a header.
 const maxFrame = 32 << 20
 
-// ReadFrame reads one frame and holds it to what RFC 6455 allows a server.
-func (c *Client) ReadFrame() (ws.Header, []byte, error) {
-	h, err := ws.ReadHeader(c.in)
+// ReadFrame reads one frame. A frame that RFC 6455 does not allow a server to send is an error.
+func (c *Client) ReadFrame() (ws.Header, []byte, error) { return ReadFrame(c.In) }
+
+// ReadFrame reads one frame of a server from r. A frame that RFC 6455 does not allow a server to send is an error.
+func ReadFrame(r io.Reader) (ws.Header, []byte, error) {
+	h, err := ws.ReadHeader(r)
 	if err != nil {
 		return h, nil, err
 	}
@@ -174,7 +187,7 @@ func (c *Client) ReadFrame() (ws.Header, []byte, error) {
 		return h, nil, fmt.Errorf("torn stream: frame header %+v", h)
 	}
 	payload := make([]byte, h.Length)
-	if _, err := io.ReadFull(c.in, payload); err != nil {
+	if _, err := io.ReadFull(r, payload); err != nil {
 		return h, nil, fmt.Errorf("torn frame: %w", err)
 	}
 	return h, payload, nil
@@ -189,12 +202,15 @@ type Message struct {
 	Channel   string          `json:"channel"`
 	Data      string          `json:"data"`
 	Code      string          `json:"code"`
+	Message   string          `json:"message"`
 	Reason    string          `json:"reason"`
 	Dropped   int             `json:"dropped"`
+	ExpiresAt int64           `json:"expiresAt"`
+	Heartbeat int64           `json:"heartbeatMs"`
 	Timestamp int64           `json:"timestamp"`
 }
 
-// CloseError is a close frame, as an error.
+// CloseError is the error for a close frame.
 type CloseError struct {
 	Code   ws.StatusCode
 	Reason string
@@ -202,8 +218,7 @@ type CloseError struct {
 
 func (e *CloseError) Error() string { return fmt.Sprintf("closed with %d %q", e.Code, e.Reason) }
 
-// Message reads the next message. Pings are answered and passed over, pongs are passed over; a close frame is an
-// error, a *CloseError.
+// Message reads the next message. It answers pings and skips pongs. A close frame is a *CloseError.
 func (c *Client) Message() (m Message, err error) {
 	for {
 		h, payload, err := c.ReadFrame()
@@ -226,9 +241,9 @@ func (c *Client) Message() (m Message, err error) {
 	}
 }
 
-// Subscribe subscribes and takes the answer; nothing else may come before it.
+// Subscribe subscribes and reads the answer. Anything else before it is an error.
 func (c *Client) Subscribe(channel string) error {
-	name, _ := json.Marshal(channel) // a string does not fail
+	name, _ := json.Marshal(channel) // a string can always be encoded
 	if err := c.Send(`{"type":"subscribe","channel":` + string(name) + `}`); err != nil {
 		return err
 	}
@@ -239,7 +254,8 @@ func (c *Client) Subscribe(channel string) error {
 	return err
 }
 
-// Ping says ping and takes the answer: all that was to come before has come, and was nothing.
+// Ping sends the message ping and reads the answer. Anything else before it is an error, so it also proves that the gateway
+// had nothing else to send.
 func (c *Client) Ping() error {
 	if err := c.Send(`{"type":"ping"}`); err != nil {
 		return err
@@ -251,7 +267,7 @@ func (c *Client) Ping() error {
 	return err
 }
 
-// AwaitClose reads whatever comes until the close frame.
+// AwaitClose reads until the close frame.
 func (c *Client) AwaitClose() (*CloseError, error) {
 	for {
 		_, err := c.Message()
@@ -265,17 +281,17 @@ func (c *Client) AwaitClose() (*CloseError, error) {
 	}
 }
 
-// AwaitEnd reads whatever comes until the stream ends, and reports whether it ended with a reset.
+// AwaitEnd reads until the stream ends, and reports whether it ended with a reset.
 func (c *Client) AwaitEnd() (reset bool, err error) {
-	_, err = io.Copy(io.Discard, c.in)
+	_, err = io.Copy(io.Discard, c.In)
 	if errors.Is(err, syscall.ECONNRESET) {
 		return true, nil
 	}
 	return false, err
 }
 
-// Reset ends the connection by a reset.
+// Reset closes the connection with a reset.
 func (c *Client) Reset() {
-	_ = c.SetLinger(0) // if it is closed already there is nothing to reset
+	_ = c.SetLinger(0) // an error means that it is closed already
 	_ = c.Close()
 }

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// RSS is the resident memory of the process in bytes.
+// RSS returns the resident memory of the process in bytes.
 func (p *Process) RSS() int { return p.status("VmRSS:") }
 
-// PeakRSS is the most that RSS was since the last ResetPeak.
+// PeakRSS returns the largest RSS since the last ResetPeak.
 func (p *Process) PeakRSS() int { return p.status("VmHWM:") }
 
-// ResetPeak has PeakRSS begin anew.
+// ResetPeak sets the peak to the present RSS.
 func (p *Process) ResetPeak() {
 	p.tb.Helper()
 	if err := os.WriteFile(p.proc("clear_refs"), []byte("5"), 0); err != nil { // proc(5): 5 resets the peak
@@ -46,7 +46,7 @@ func (p *Process) status(field string) int {
 	return 0
 }
 
-// Files is how many descriptors the process has open.
+// Files returns how many descriptors the process has open.
 func (p *Process) Files() int {
 	p.tb.Helper()
 	list, err := os.ReadDir(p.proc("fd"))
@@ -56,14 +56,14 @@ func (p *Process) Files() int {
 	return len(list)
 }
 
-// CPU is the processor time that the process has used, user and system.
+// CPU returns the processor time that the process has used, user and system.
 func (p *Process) CPU() time.Duration {
 	p.tb.Helper()
 	text, err := os.ReadFile(p.proc("stat"))
 	if err != nil {
 		p.tb.Fatal(err)
 	}
-	// proc(5): the name, in parentheses, may hold anything; utime and stime are the 12th and 13th field behind it.
+	// proc(5): the name in parentheses may contain anything; utime and stime are the 12th and 13th field after it.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	ticks := 0
 	for _, field := range fields[11:13] {
@@ -76,7 +76,7 @@ func (p *Process) CPU() time.Duration {
 	return time.Duration(ticks) * time.Second / 100 // USER_HZ is 100 on every Linux that Go knows
 }
 
-// Metric adds up the samples of a metric whose labels contain all of the given ones, as in `reason="full"`.
+// Metric returns the sum of the samples of a metric that have all given labels, as in `reason="full"`.
 func (p *Process) Metric(name string, labels ...string) float64 {
 	p.tb.Helper()
 	_, text, err := Get(p.Admin + "/metrics")

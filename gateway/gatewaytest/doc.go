@@ -1,7 +1,6 @@
-// Package gatewaytest runs the gateway as what it is, a process, and speaks to it byte for byte: for tests that meet
-// it over the wire only.
+// Package gatewaytest runs the gateway as a process of its own, for tests that use it over the network only.
 //
-// [Build] compiles it, [Start] runs it on free loopback ports until the test ends, [Process] tells what it costs
-// (memory, descriptors, processor time) and counts, [Client] says what a test wants, right or wrong. Only the process
-// that was started here is signalled, by its pid.
+// [Build] compiles the gateway. [Start] runs it on free loopback ports until the test ends. [Process] measures it (memory,
+// descriptors, processor time) and reads its metrics. [Client] sends any bytes that a test wants, right or wrong. Signals
+// go only to the process that was started here.
 package gatewaytest

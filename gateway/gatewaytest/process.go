@@ -14,12 +14,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
-// Patience is how long a test waits for what must come. It is never waited out when all is well.
+// Patience is how long a test waits before it fails. A test that passes never waits so long.
 const Patience = 20 * time.Second
 
-// Process is a gateway that runs.
+// Process is a running gateway.
 type Process struct {
 	Addr  string // where clients connect, host:port
 	Admin string // base URL of the admin listener
@@ -27,14 +29,14 @@ type Process struct {
 
 	tb     testing.TB
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process is gone
+	exited chan struct{} // closed when the process has ended
 
 	mu      sync.Mutex
 	log     bytes.Buffer  // Guarded by mu.
-	changed chan struct{} // told of each write to log
+	changed chan struct{} // a signal: log has changed
 }
 
-// Start runs the gateway at path, on free ports of 127.0.0.1 unless args say otherwise, until the test ends.
+// Start runs the gateway at path until the test ends. It listens on free ports of 127.0.0.1 unless args say otherwise.
 func Start(tb testing.TB, path string, args ...string) *Process {
 	tb.Helper()
 	return StartCommand(tb, path, append([]string{"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, args...)...)
@@ -45,25 +47,25 @@ func StartCommand(tb testing.TB, path string, args ...string) *Process {
 	tb.Helper()
 	p := &Process{tb: tb, cmd: exec.Command(path, args...), exited: make(chan struct{}), changed: make(chan struct{}, 1)}
 	p.cmd.Stderr = p
-	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // the greeting is for people
-	// No gateway outlives a test binary that is killed.
+	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // only the text format has the greeting, which is read here
+	// A gateway does not go on when the test binary is killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
 		defer close(p.exited)
-		runtime.LockOSThread() // the signal is tied to the thread that forks
+		runtime.LockOSThread() // the kernel sends the signal when the thread that started the process ends
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // how it ended is in ProcessState
+			_ = p.cmd.Wait() // the exit status is in ProcessState
 		}
 	}()
 	if err := <-started; err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // it may be gone already
+		_ = p.cmd.Process.Kill() // it may have ended already
 		<-p.exited
 		if tb.Failed() {
 			tb.Logf("the gateway's log:\n%s", tail(p.Log(), 4<<10))
@@ -101,7 +103,7 @@ func (p *Process) awaitGreeting() {
 	}
 }
 
-// Write takes what the process writes to its standard error.
+// Write adds what the process writes to its standard error.
 func (p *Process) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +114,7 @@ func (p *Process) Write(b []byte) (int, error) {
 	return p.log.Write(b)
 }
 
-// Log is all that the gateway has written to its standard error.
+// Log returns all that the gateway has written to its standard error.
 func (p *Process) Log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,10 +136,10 @@ func (p *Process) Signal(sig os.Signal) {
 	}
 }
 
-// Exited is closed when the process is gone.
+// Exited returns a channel that is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// Alive reports whether the process runs.
+// Alive reports whether the process is still running.
 func (p *Process) Alive() bool {
 	select {
 	case <-p.exited:
@@ -147,7 +149,7 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// ExitStatus waits for the end and returns the exit status; -1 if a signal was the cause.
+// ExitStatus waits for the end and returns the exit status; -1 if a signal ended the process.
 func (p *Process) ExitStatus(patience time.Duration) int {
 	p.tb.Helper()
 	select {
@@ -159,7 +161,7 @@ func (p *Process) ExitStatus(patience time.Duration) int {
 	}
 }
 
-// AwaitStatus asks the admin listener until it answers path with status.
+// AwaitStatus requests path from the admin listener until the answer has the status.
 func (p *Process) AwaitStatus(path string, status int) {
 	p.tb.Helper()
 	Eventually(p.tb, Patience, path+" has another status", func() bool {
@@ -168,7 +170,7 @@ func (p *Process) AwaitStatus(path string, status int) {
 	})
 }
 
-// Get is a GET without reuse of connections.
+// Get sends a GET on a connection of its own.
 func Get(url string) (status int, body string, err error) {
 	client := http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
@@ -192,17 +194,8 @@ func (p *Process) Publish(channel, data string) error {
 	return errors.Join(err, resp.Body.Close())
 }
 
-// Eventually polls until holds, and fails the test if it does not within patience.
+// Eventually is [fanouttest.Eventually]. otherwise says what is wrong while holds is false.
 func Eventually(tb testing.TB, patience time.Duration, otherwise string, holds func() bool) {
 	tb.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	giveUp := time.After(patience)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-giveUp:
-			tb.Fatalf("after %v: %s", patience, otherwise)
-		}
-	}
+	fanouttest.Eventually(tb, patience, "the end of this: "+otherwise, holds)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// claims are the claims that count, as a token has them: their types are checked, their values are not.
+// claims are the claims that the gateway reads. Their types are checked, their values are not yet.
 type claims struct {
-	text []byte // as it came; the fields below are set by parse
+	text []byte // the claims as JSON; parse sets the fields below from it
 
 	issuer    string
 	subject   string
@@ -22,7 +22,7 @@ type claims struct {
 	channels  []string // nil: absent
 }
 
-// The bits of the claims that have been seen.
+// A bit for each claim, to find one that is there twice.
 const (
 	seenIss = 1 << iota
 	seenSub
@@ -32,20 +32,20 @@ const (
 	seenChannels
 )
 
-// UnmarshalJSON keeps the text, which is valid JSON, for parse: whoever has no key must not choose how much work a
-// token makes.
+// UnmarshalJSON keeps the text, which is valid JSON, for parse. The claims are parsed only after the signature is checked,
+// so that somebody without a key cannot cause that work.
 func (c *claims) UnmarshalJSON(data []byte) error {
 	c.text = bytes.Clone(data)
 	return nil
 }
 
-// parse reads the claims, once the signature is checked. It is stricter than encoding/json is with a struct, which
-// takes names in any case and the last of two.
+// parse reads the claims after the signature is checked. It is stricter than encoding/json with a struct, which takes names
+// in upper and lower case, and the last of two claims with one name.
 func (c *claims) parse() error {
 	switch {
-	case c.text == nil: // the library was given null
+	case c.text == nil: // the claims are null
 		return nil
-	case c.text[0] != '{' || !utf8.Valid(c.text): // encoding/json would replace what is not UTF-8
+	case c.text[0] != '{' || !utf8.Valid(c.text): // encoding/json would replace bytes that are not UTF-8
 		return errClaims
 	}
 	seen := 0
@@ -59,13 +59,13 @@ func (c *claims) parse() error {
 		}
 		seen |= bit
 	}
-	if seen&seenChannels != 0 && c.channels == nil { // null says neither "the usual" nor "nothing"
+	if seen&seenChannels != 0 && c.channels == nil { // null is neither the default nor an empty list
 		return errClaims
 	}
 	return nil
 }
 
-// read reads the value of a claim and returns its bit, which is 0 for those that do not count.
+// read reads the value of a claim and returns its bit; 0 for a claim that the gateway does not read.
 func (c *claims) read(name, value []byte) (bit int, err error) {
 	if bytes.IndexByte(name, '\\') >= 0 {
 		var plain string
@@ -94,7 +94,7 @@ func (c *claims) read(name, value []byte) (bit int, err error) {
 	}
 }
 
-// members walks over a JSON object that is known to be valid: the names, with their quotes, and the values.
+// members walks over the members of a JSON object, which must be valid: the names with their quotes, and the values.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		rest := object[1:]
@@ -114,7 +114,7 @@ func members(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// stringLen returns the length of the string that text begins with, quotes included.
+// stringLen returns the length of the string at the begin of text, with its quotes.
 func stringLen(text []byte) int {
 	i := 1
 	for ; text[i] != '"'; i++ {
@@ -125,7 +125,7 @@ func stringLen(text []byte) int {
 	return i + 1
 }
 
-// valueLen returns the length of the value that text begins with, and of the space behind it.
+// valueLen returns the length of the value at the begin of text, with the white space after it.
 func valueLen(text []byte) int {
 	depth := 0
 	for i := 0; ; i++ {
@@ -147,8 +147,8 @@ func valueLen(text []byte) int {
 	}
 }
 
-// maxDate is the end of the year 9999 in Unix seconds. A later date is one in milliseconds, by mistake: the token
-// would never expire.
+// maxDate is the end of the year 9999 in Unix seconds. A later date is a mistake, often milliseconds; such a token would
+// never expire.
 const maxDate = 253402300799
 
 // readDate reads a NumericDate (RFC 7519 section 2): a number, not a string that holds one.
@@ -163,7 +163,7 @@ func readDate(value []byte) (*jwt.NumericDate, error) {
 	return jwt.NewNumericDate(time.Unix(int64(*seconds), 0).UTC()), nil
 }
 
-// identity checks what is ours to check, once the signature and the registered claims are.
+// identity checks sub and channels, after the signature and the registered claims are checked.
 func (c *claims) identity(leeway time.Duration) (*Identity, error) {
 	if !isSubject(c.subject) {
 		return nil, errSubject

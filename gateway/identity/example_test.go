@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 func Example() {
@@ -16,7 +16,7 @@ func Example() {
 	secret := filepath.Join(dir, "secret")
 	_ = os.WriteFile(secret, []byte("a secret of at least 32 random bytes"), 0o600)
 
-	// What the application does, or: gateway token -key secret -sub 42 -channels "user:{sub},org:7:*"
+	// The application makes a token; for tests: gateway token -key secret -sub 42 -channels "user:{sub},org:7:*"
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	key, err := identity.ReadSigningKey(secret)
 	if err != nil {
@@ -29,14 +29,14 @@ func Example() {
 		return
 	}
 
-	// What the gateway does.
+	// The gateway checks it.
 	verifier, err := identity.New(identity.Config{SecretFile: secret})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	header := []byte("carillon.v1, bearer." + token)
-	id, err := verifier.Verify(identity.Sources{}.Token(protocol.Credentials{Subprotocols: header}), now)
+	id, err := verifier.Verify(identity.Sources{}.Token(http1.Credentials{Subprotocols: header}), now)
 	if err != nil {
 		fmt.Println(err)
 		return

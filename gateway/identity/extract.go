@@ -3,24 +3,24 @@ package identity
 import (
 	"bytes"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// Sources says where a token may stand besides the headers Sec-WebSocket-Protocol and Authorization.
+// Sources says where a token may be, beside the headers Sec-WebSocket-Protocol and Authorization.
 type Sources struct {
 	Cookie string // name of a cookie; "": none
 	Query  bool   // ?token=, which proxies write into their logs
 }
 
-// Token returns the token of a request, or nil: a part of c, not copied. The first place that has one
-// counts, be it good or bad, and no other is tried:
+// Token returns the token of a request, or nil. It is a part of c and not copied. The first place with a token counts,
+// whether the token is good or bad; the other places are not looked at:
 //
-//  1. Sec-WebSocket-Protocol: carillon.v1, bearer.<token>, all that a page can set
+//  1. Sec-WebSocket-Protocol: carillon.v1, bearer.<token>, the only header that a page can set
 //  2. Authorization: Bearer <token>
-//  3. the cookie, if one is named: a browser sends it unasked, so it stands behind what a client gave on purpose, and
-//     is only as safe as the check of the Origin header
+//  3. the cookie, if one is configured. A browser sends it by itself, so it comes after what a client gave on purpose. It
+//     is only as safe as the check of the Origin header.
 //  4. ?token=<token>, if allowed
-func (s Sources) Token(c protocol.Credentials) []byte {
+func (s Sources) Token(c http1.Credentials) []byte {
 	if token := FromSubprotocols(c.Subprotocols); token != nil {
 		return token
 	}
@@ -38,8 +38,9 @@ func (s Sources) Token(c protocol.Credentials) []byte {
 
 const bearerProtocol = "bearer."
 
-// FromSubprotocols finds the token in a list of sub-protocols: the first item that is "bearer." and something. All
-// letters of a token may stand in a sub-protocol's name. The item is not to be answered. The token is a part of value.
+// FromSubprotocols finds the token in a list of sub-protocols: it is the rest of the first item that begins with "bearer.".
+// All letters of a token are allowed in the name of a sub-protocol. The answer must not select this item. The token is a
+// part of value.
 func FromSubprotocols(value []byte) []byte {
 	for item := range bytes.SplitSeq(value, []byte(",")) {
 		token, ok := bytes.CutPrefix(trimSpace(item), []byte(bearerProtocol))
@@ -50,7 +51,7 @@ func FromSubprotocols(value []byte) []byte {
 	return nil
 }
 
-// FromAuthorization finds the token in the value of an Authorization header of the scheme Bearer, in any case (RFC
+// FromAuthorization finds the token in the value of an Authorization header of the scheme Bearer, in upper or lower case (RFC
 // 6750 section 2.1, RFC 9110 section 11.1). The token is a part of value.
 func FromAuthorization(value []byte) []byte {
 	const scheme = "bearer"
@@ -59,15 +60,15 @@ func FromAuthorization(value []byte) []byte {
 		return nil
 	}
 	for i := range len(scheme) {
-		if value[i]|0x20 != scheme[i] { // all of them are letters
+		if value[i]|0x20 != scheme[i] { // all of scheme are letters
 			return nil
 		}
 	}
 	return orNil(trimSpace(value[len(scheme):]))
 }
 
-// FromCookie finds the value of the cookie called name, which is compared to the letter (RFC 6265 section 4.2). The
-// first of several counts: it has the longest path. Quotes around it are taken off. The token is a part of value.
+// FromCookie finds the value of the cookie with a name, which is case-sensitive (RFC 6265 section 4.2). The first of several
+// counts, which has the longest path. Quotes around the value are taken off. The token is a part of value.
 func FromCookie(value []byte, name string) []byte {
 	if name == "" {
 		return nil
@@ -85,7 +86,7 @@ func FromCookie(value []byte, name string) []byte {
 	return nil
 }
 
-// FromQuery finds the first parameter token in a query string. Nothing is unescaped: no letter of a token needs it.
+// FromQuery finds the first parameter named token in a query string. Nothing is unescaped: no letter of a token needs it.
 // The token is a part of query.
 func FromQuery(query []byte) []byte {
 	for pair := range bytes.SplitSeq(query, []byte("&")) {
@@ -96,7 +97,7 @@ func FromQuery(query []byte) []byte {
 	return nil
 }
 
-// trimSpace takes off the white space that may stand around a field value (RFC 9110 section 5.5).
+// trimSpace takes off the white space that may be around a field value (RFC 9110 section 5.5).
 func trimSpace(value []byte) []byte { return bytes.Trim(value, " \t") }
 
 func orNil(token []byte) []byte {

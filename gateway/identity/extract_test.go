@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 func TestFrom(t *testing.T) {
@@ -70,36 +70,36 @@ func TestFrom(t *testing.T) {
 
 func TestSourcesToken(t *testing.T) {
 	t.Parallel()
-	all := protocol.Credentials{
+	all := http1.Credentials{
 		Subprotocols:  []byte("carillon.v1, bearer.protocol"),
 		Authorization: []byte("Bearer authorization"),
 		Cookie:        []byte("session=cookie"),
 		Query:         []byte("token=query"),
 	}
-	without := func(remove func(*protocol.Credentials)) protocol.Credentials {
+	without := func(remove func(*http1.Credentials)) http1.Credentials {
 		h := all
 		remove(&h)
 		return h
 	}
-	noProtocol := without(func(h *protocol.Credentials) { h.Subprotocols = []byte("carillon.v1") })
-	onlyAmbient := without(func(h *protocol.Credentials) { h.Subprotocols, h.Authorization = nil, []byte("Basic x") })
-	onlyQuery := without(func(h *protocol.Credentials) { h.Subprotocols, h.Authorization, h.Cookie = nil, nil, nil })
+	noProtocol := without(func(h *http1.Credentials) { h.Subprotocols = []byte("carillon.v1") })
+	onlyAmbient := without(func(h *http1.Credentials) { h.Subprotocols, h.Authorization = nil, []byte("Basic x") })
+	onlyQuery := without(func(h *http1.Credentials) { h.Subprotocols, h.Authorization, h.Cookie = nil, nil, nil })
 	everywhere := Sources{Cookie: "session", Query: true}
 	tests := []struct {
 		name    string
 		sources Sources
-		headers protocol.Credentials
+		headers http1.Credentials
 		want    string
 	}{
 		{"all", everywhere, all, "protocol"},
 		{"no sub-protocol", everywhere, noProtocol, "authorization"},
 		{"cookie and query", everywhere, onlyAmbient, "cookie"},
 		{"query", everywhere, onlyQuery, "query"},
-		{"nothing", everywhere, protocol.Credentials{}, ""},
+		{"nothing", everywhere, http1.Credentials{}, ""},
 		{"cookie not named", Sources{Query: true}, onlyAmbient, "query"},
 		{"another cookie", Sources{Cookie: "sid"}, onlyAmbient, ""},
 		{"query not allowed", Sources{}, onlyQuery, ""},
-		{"a bad one is not skipped", everywhere, protocol.Credentials{Subprotocols: []byte("bearer.!"), Query: all.Query}, "!"},
+		{"a bad one is not skipped", everywhere, http1.Credentials{Subprotocols: []byte("bearer.!"), Query: all.Query}, "!"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestSourcesToken(t *testing.T) {
 }
 
 func TestTokenAllocatesNothing(t *testing.T) {
-	h := protocol.Credentials{
+	h := http1.Credentials{
 		Subprotocols: []byte("carillon.v1"), Authorization: []byte("Basic x"),
 		Cookie: []byte("a=b; session=cookie"), Query: []byte("token=query"),
 	}
@@ -142,14 +142,14 @@ func FuzzExtract(f *testing.F) {
 				t.Errorf("%s: %q is not a part of %q", name, token, value)
 			}
 		}
-		all := protocol.Credentials{Subprotocols: value, Authorization: value, Cookie: value, Query: value}
+		all := http1.Credentials{Subprotocols: value, Authorization: value, Cookie: value, Query: value}
 		if got := (Sources{Cookie: cookie, Query: true}).Token(all); got == nil && FromQuery(value) != nil {
 			t.Errorf("Token(%q) = nil", value)
 		}
 		if !bytes.Equal(value, before) {
 			t.Errorf("%q was changed to %q", before, value)
 		}
-		// What net/http reads as the cookie, we read too; no header has control characters, which it trims like spaces.
+		// FromCookie must read what net/http reads. net/http also trims control characters, which no header has.
 		control := func(r rune) bool { return r < ' ' || r == 0x7f }
 		if parsed, err := http.ParseCookie(string(value)); err == nil && bytes.IndexFunc(value, control) < 0 {
 			want := ""

@@ -25,9 +25,9 @@ const (
 
 // Sizes of keys.
 const (
-	minSecretBytes = 32   // as many as the hash has, RFC 7518 section 3.2
+	minSecretBytes = 32   // as many as the hash has (RFC 7518 section 3.2)
 	minRSABits     = 2048 // RFC 7518 section 3.3
-	maxRSABits     = 8192 // as in crypto/tls: checking with a larger key would hold up the loop
+	maxRSABits     = 8192 // as in crypto/tls: a check with a larger key would hold the loop for too long
 )
 
 // publicKey is a key and the only algorithm that it is used with.
@@ -36,7 +36,7 @@ type publicKey struct {
 	key crypto.PublicKey
 }
 
-// newPublicKey says which algorithm a key is for.
+// newPublicKey returns a key with its algorithm, or an error if no algorithm of ours uses such a key.
 func newPublicKey(key any) (*publicKey, error) {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -56,7 +56,7 @@ func newPublicKey(key any) (*publicKey, error) {
 	}
 }
 
-// readSecret reads an HMAC secret. Editors and echo end a file with a line end, which is not part of it.
+// readSecret reads an HMAC secret. A line end at the end of the file, which editors and echo write, is not part of it.
 func readSecret(file string) ([]byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -64,7 +64,7 @@ func readSecret(file string) ([]byte, error) {
 	}
 	secret := bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	switch {
-	case isPEM(content): // a public key for a secret is the whole of the confusion attack: anybody has it
+	case isPEM(content): // if a public key were the secret, anybody could make tokens, because anybody has it
 		return nil, fmt.Errorf("token secret: %s holds a PEM key, not a secret", file)
 	case len(secret) < minSecretBytes:
 		return nil, fmt.Errorf("token secret: %s holds %d bytes, at least %d are needed (openssl rand -hex 32 > %s)",
@@ -75,8 +75,8 @@ func readSecret(file string) ([]byte, error) {
 
 func isPEM(content []byte) bool { return bytes.Contains(content, []byte("-----BEGIN ")) }
 
-// readPEM reads the one key of a PEM file. openssl ecparam -genkey writes the name of the curve before it, which the key
-// has as well.
+// readPEM reads the only key of a PEM file. A block with the name of the curve, which openssl ecparam -genkey writes before
+// the key, is skipped: the key itself has it.
 func readPEM(file string) (*pem.Block, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {

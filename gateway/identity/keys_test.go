@@ -22,7 +22,7 @@ func block(kind string, der []byte, err error) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// TestNewKeyFiles reads every kind of file, and some that are none. want is a part of the error; empty is none.
+// TestNewKeyFiles reads every kind of key file, and files that are none. want is a part of the error; empty: no error.
 func TestNewKeyFiles(t *testing.T) {
 	t.Parallel()
 	rsaKey := testKeys()["RS256"].key.(*rsa.PrivateKey)
@@ -43,7 +43,7 @@ func TestNewKeyFiles(t *testing.T) {
 	tests := []struct {
 		name           string
 		content        []byte
-		public, secret string // what New says when it is given as the one or the other
+		public, secret string // the error of New with the file as public key or as secret
 	}{
 		{"RSA", pkix(t, &rsaKey.PublicKey), "", holdsPEM},
 		{"RSA, PKCS 1", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey), nil), "", holdsPEM},
@@ -96,7 +96,7 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"no key", Config{Audience: "app"}, "need a key"},
-		{"public key and key set", Config{PublicKeyFile: "f", JWKSURL: "https://x/"}, "exclude each other"},
+		{"public key and key set", Config{PublicKeyFile: "f", JWKSURL: "https://x/"}, "cannot be used together"},
 		{"negative leeway", Config{SecretFile: secret, Leeway: -1}, "leeway"},
 		{"an hour of leeway", Config{SecretFile: secret, Leeway: time.Hour}, "leeway"},
 		{"plain http", Config{JWKSURL: "http://issuer.example/jwks"}, "plain http"},

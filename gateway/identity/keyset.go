@@ -15,37 +15,37 @@ import (
 
 	"github.com/MicahParks/keyfunc/v3"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 const (
 	defaultRefresh = 15 * time.Minute
 	fetchTimeout   = 10 * time.Second
-	minRefreshGap  = 10 * time.Second // between two sets, however many unknown keys are seen: the attacker chooses these
+	minRefreshGap  = 10 * time.Second // between two fetches, however many unknown keys are named: an attacker can name any
 	minRetry       = time.Second      // after a failure, doubled up to maxRetry
 	maxRetry       = time.Minute
 	maxSetBytes    = 1 << 20
 )
 
-// Stats counts what a Verifier's key set went through.
+// Stats are the counters of a Verifier's key set.
 type Stats struct {
-	Keys        int       // keys in force
+	Keys        int       // keys in use
 	Refreshed   time.Time // when they were fetched; zero: never
-	Refreshes   uint64    // sets that were fetched
-	Failures    uint64    // fetches that failed; the old set stayed in force
-	UnknownKeys uint64    // tokens that named a key we did not have
+	Refreshes   uint64    // fetches that succeeded
+	Failures    uint64    // fetches that failed; the old set stayed in use
+	UnknownKeys uint64    // tokens that named a key that is not in the set
 }
 
-// keySet is a JWKS (RFC 7517 section 5) that is fetched again and again. keyfunc reads its keys; its own client is
-// not used, because its lookups wait for the network when a key is unknown.
+// keySet is a JWKS (RFC 7517 section 5) that is fetched again and again. The library keyfunc parses its keys. The library's
+// own client is not used, because its look-ups wait for the network when a key is unknown.
 type keySet struct {
 	// Fixed at creation.
 	url    string
 	client *http.Client
 	every  time.Duration
-	gap    time.Duration // minRefreshGap, but for tests
+	gap    time.Duration // minRefreshGap, or less in tests
 	log    *slog.Logger
-	ask    chan struct{} // one place: an unknown key was seen since the last fetch began
+	ask    chan struct{} // a signal: a token named an unknown key since the last fetch began
 
 	// Atomic.
 	current   atomic.Pointer[keys] // nil: never fetched
@@ -54,10 +54,10 @@ type keySet struct {
 	unknown   atomic.Uint64
 }
 
-// keys is one set, never changed after it is made.
+// keys is one set. It is never changed after it is made.
 type keys struct {
 	named   map[keyName]*publicKey
-	lone    map[string]*publicKey // by algorithm: the key that a token without kid means; nil if there are several
+	lone    map[string]*publicKey // by algorithm: the only key, for tokens without kid; nil if there are several
 	count   int
 	fetched time.Time
 }
@@ -68,14 +68,14 @@ type keyName struct{ alg, kid string }
 func newKeySet(cfg *Config) (*keySet, error) {
 	at, err := url.Parse(cfg.JWKSURL)
 	switch {
-	case err != nil: // without err: it has the URL in it, and what cannot be read may be all password
+	case err != nil: // err is left out: it has the URL, and any part of that may be a password
 		return nil, errors.New("key set: its URL cannot be read; special characters in a password, like / ? # %, must be percent-encoded")
-	case at.Host == "": // the same goes for what has no host
+	case at.Host == "": // the same holds for a URL without a host
 		return nil, errors.New("key set: not an https URL, which is like https://issuer.example/jwks.json")
 	case at.Scheme != "https" && at.Scheme != "http":
 		return nil, fmt.Errorf("key set: %s is not an https URL", withoutSecrets(at))
 	case !cfg.InsecureJWKS && !trusted(at):
-		return nil, fmt.Errorf("key set: %s is plain http: who can change it on its way makes every token; use https", withoutSecrets(at))
+		return nil, fmt.Errorf("key set: %s is plain http: whoever can change it on its way can make valid tokens; use https", withoutSecrets(at))
 	}
 	s := &keySet{url: cfg.JWKSURL, every: cfg.JWKSRefresh, gap: minRefreshGap, log: cfg.Log, ask: make(chan struct{}, 1)}
 	if s.every == 0 {
@@ -107,19 +107,19 @@ func newKeySet(cfg *Config) (*keySet, error) {
 	return s, nil
 }
 
-// withoutSecrets is a URL for messages and logs: without user, password and query, where issuers take API keys.
+// withoutSecrets returns a URL for messages and logs: without user, password and query, which may have an API key.
 func withoutSecrets(at *url.URL) string {
 	shown := url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}
 	return shown.String()
 }
 
-// trusted reports whether nobody on the way can change what a URL answers.
+// trusted reports whether nobody on the way can change the answer of a URL.
 func trusted(at *url.URL) bool {
-	return at.Scheme == "https" || protocol.IsLoopbackHost(at.Hostname())
+	return at.Scheme == "https" || http1.IsLoopbackHost(at.Hostname())
 }
 
-// find returns the key of a token, from memory. When it is not there, a new set is asked for; if this one has only just
-// been fetched, the key is one that the issuer has retired.
+// find returns the key of a token from memory. If there is none, it has run fetch a new set. If the present set has just
+// been fetched, the issuer has retired the key.
 func (s *keySet) find(alg, kid string, named bool) (any, error) {
 	missing := ErrUnknownKey
 	if set := s.current.Load(); set != nil {
@@ -145,12 +145,12 @@ func (s *keySet) find(alg, kid string, named bool) (any, error) {
 	return nil, missing
 }
 
-// run fetches the set at once, then every s.every and when an unknown key was seen, but never two within s.gap;
-// after a failure it tries again with a growing delay.
+// run fetches the set at once, then every s.every, and when a token named an unknown key, but never twice within s.gap.
+// After a failure it tries again, each time after a longer delay.
 func (s *keySet) run(ctx context.Context) error {
 	for failed := 0; ; {
 		select {
-		case <-s.ask: // this fetch answers it
+		case <-s.ask: // the next fetch is for it
 		default:
 		}
 		err := s.refresh(ctx)
@@ -166,14 +166,14 @@ func (s *keySet) run(ctx context.Context) error {
 		}
 		wait := jitter(min(minRetry<<min(failed, 10), maxRetry))
 		failed++
-		s.log.Warn("token keys not refreshed; those that are known stay in force", "err", err, "retry", wait)
+		s.log.Warn("token keys cannot be fetched; the known keys stay in use", "error", err, "retry", wait)
 		if !rest(ctx, wait, nil) {
 			return nil
 		}
 	}
 }
 
-// rest waits, until it is asked at most, and reports whether to go on.
+// rest waits, but not longer than until ask, and reports whether ctx goes on.
 func rest(ctx context.Context, wait time.Duration, ask <-chan struct{}) bool {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -185,7 +185,7 @@ func rest(ctx context.Context, wait time.Duration, ask <-chan struct{}) bool {
 	return ctx.Err() == nil
 }
 
-// jitter spreads what many gateways do at the same time: it returns 3/4 to 5/4 of d.
+// jitter returns 3/4 to 5/4 of d, so that many gateways do not fetch at the same time.
 func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
 
 // refresh fetches the set once. Must not run on the loop: it may block.
@@ -209,12 +209,12 @@ func (s *keySet) fetch(ctx context.Context) (set *keys, skipped int, err error) 
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := s.client.Do(req)
 	if err != nil {
-		if ue, ok := errors.AsType[*url.Error](err); ok { // its text has the URL whole, but for the password
+		if ue, ok := errors.AsType[*url.Error](err); ok { // its text has the URL with its query
 			err = ue.Err
 		}
 		return nil, 0, fmt.Errorf("key set %s: %w", withoutSecrets(req.URL), err)
 	}
-	defer func() { _ = res.Body.Close() }() // it was only read
+	defer func() { _ = res.Body.Close() }() // an error changes nothing: it was only read
 	if res.StatusCode != http.StatusOK {
 		return nil, 0, fmt.Errorf("key set: status %d", res.StatusCode)
 	}
@@ -228,8 +228,8 @@ func (s *keySet) fetch(ctx context.Context) (set *keys, skipped int, err error) 
 	return parseKeys(body)
 }
 
-// parseKeys reads a set. Keys that are not for us are passed over, as RFC 7517 section 5 wants it; a set without any
-// that is, is taken for a mistake.
+// parseKeys reads a set. Keys that the gateway cannot use are skipped, as RFC 7517 section 5 says. A set without a key that
+// it can use is an error.
 func parseKeys(body []byte) (set *keys, skipped int, err error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -260,8 +260,8 @@ func parseKeys(body []byte) (set *keys, skipped int, err error) {
 	return set, skipped, nil
 }
 
-// parseKey reads a JWK, and returns nil if it is not a public key for signatures with one of our algorithms. A secret
-// or a private key that is published is nobody's secret any more.
+// parseKey reads a JWK. It returns nil if that is not a public key for signatures with one of our algorithms. It also
+// returns nil for a secret or a private key: everybody can read it in the set.
 func parseKey(text []byte) (kid string, key *publicKey) {
 	parsed, err := keyfunc.NewJWKJSON(text)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// jwk returns a public key as JSON; more are further members.
+// jwk returns a public key as JSON, with more as further members.
 func jwk(key crypto.PublicKey, more string) string {
 	text := base64.RawURLEncoding.EncodeToString
 	switch key := key.(type) {
@@ -102,7 +102,7 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// TestKeySetFind has tokens with and without kid against sets with one key or several.
+// TestKeySetFind verifies tokens with and without kid, with sets of one key and of several.
 func TestKeySetFind(t *testing.T) {
 	t.Parallel()
 	first, second, third := newEdwards(t), newEdwards(t), newEdwards(t)
@@ -151,12 +151,12 @@ func TestKeySetFind(t *testing.T) {
 	}
 }
 
-// issuer is a key server without a network, so that tests can own the clock.
+// issuer is a key server without a network, so that it works in a bubble of synctest.
 type issuer struct {
 	mu      sync.Mutex
 	body    string
 	status  int  // 0: 200
-	hang    bool // until the request is given up
+	hang    bool // do not answer until the request is cancelled
 	fetches int
 }
 
@@ -187,7 +187,7 @@ func (s *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: req}, nil
 }
 
-// start runs a verifier against an issuer until the test ends. For tests in a bubble of synctest.
+// start runs a verifier with an issuer until the test ends. For tests in a bubble of synctest.
 func start(t *testing.T, s *issuer) *Verifier {
 	t.Helper()
 	v := newVerifier(t, Config{
@@ -211,7 +211,7 @@ func start(t *testing.T, s *issuer) *Verifier {
 	return v
 }
 
-// check verifies a token and fails the test if that took any time: in a bubble, time passes only while all wait.
+// check verifies a token, and fails the test if Verify blocked: in a bubble time passes only while all goroutines wait.
 func check(t *testing.T, v *Verifier, token []byte, want error) {
 	t.Helper()
 	before := time.Now()
@@ -223,7 +223,7 @@ func check(t *testing.T, v *Verifier, token []byte, want error) {
 	}
 }
 
-// pass lets time go by.
+// pass lets time pass.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -242,17 +242,17 @@ func TestRotation(t *testing.T) {
 		s.set(func(s *issuer) { s.body = jwks(jwk(public(after), kid("new"))) })
 		check(t, v, old, nil)
 		check(t, v, fresh, ErrUnknownKey)
-		synctest.Wait() // the background fetches at once
+		synctest.Wait() // the new set is fetched at once
 		check(t, v, fresh, nil)
 		check(t, v, old, ErrUnknownKey) // withdrawn
-		check(t, v, old, ErrExpired)    // by a set that was only just fetched: a new token will do
+		check(t, v, old, ErrExpired)    // by a set that was just fetched: the client needs a new token
 		if got := v.Stats(); got.Keys != 1 || got.Refreshes != 2 || got.Failures != 0 || got.UnknownKeys != 3 || !got.Refreshed.Equal(time.Now()) {
 			t.Errorf("Stats = %+v", got)
 		}
 	})
 }
 
-// TestUnknownKeysAreRateLimited has an attacker invent ten key names a second.
+// TestUnknownKeysAreRateLimited: an attacker names ten unknown keys a second.
 func TestUnknownKeysAreRateLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -286,7 +286,8 @@ func TestPeriodicRefresh(t *testing.T) {
 	})
 }
 
-// TestIssuerFails breaks the issuer in every way: known keys stay good, nothing waits, and it heals.
+// TestIssuerFails breaks the issuer in several ways. The known keys stay valid, Verify does not block, and a new set is
+// fetched when the issuer works again.
 func TestIssuerFails(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*issuer){
@@ -354,7 +355,7 @@ func TestRunWithoutKeySet(t *testing.T) {
 	}
 }
 
-// TestKeyServer rotates a key on a real server over TLS, while many verify.
+// TestKeyServer rotates a key on a real server with TLS while many goroutines verify tokens.
 func TestKeyServer(t *testing.T) {
 	t.Parallel()
 	before, after := newEdwards(t), newEdwards(t)
@@ -395,7 +396,7 @@ func TestKeyServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.set(func(s *issuer) { s.body = jwks(jwk(public(before), kid("old")), jwk(public(after), kid("new"))) })
-	for { // what asked before the change may be answered with the old set
+	for { // a request from before the change may get the old set
 		_, err := v.Verify(fresh, now)
 		if err == nil {
 			break
@@ -422,7 +423,7 @@ func TestKeyServer(t *testing.T) {
 	wg.Wait()
 }
 
-// onRecord is a log handler that hands on the messages.
+// onRecord is a log handler that calls a function with each message.
 type onRecord func(text string)
 
 func (f onRecord) Enabled(context.Context, slog.Level) bool { return true }
@@ -459,7 +460,8 @@ func TestKeyServerRedirects(t *testing.T) {
 	}
 }
 
-// Issuers take API keys in the query: it is as secret as a password, and a fetch that fails is logged again and again.
+// The query of the URL may have an API key of the issuer, so it is as secret as a password. A failed fetch is logged again
+// and again, and must not show it.
 func TestFailedFetchTellsNoSecret(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// now is when all tests happen.
+// now is the time of all tests.
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // testKeys are made once: an RSA key takes a second under the race detector.
@@ -81,7 +81,7 @@ func pkix(tb testing.TB, key crypto.PublicKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// configFor returns the configuration that takes tokens of a key.
+// configFor returns a Config that accepts tokens of a key.
 func configFor(tb testing.TB, key SigningKey) Config {
 	tb.Helper()
 	if secret, ok := key.key.([]byte); ok {
@@ -101,7 +101,7 @@ func newVerifier(tb testing.TB, cfg Config) *Verifier {
 
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// sign makes a token of any header and payload.
+// sign makes a token with any header and payload.
 func sign(tb testing.TB, key SigningKey, header, payload string) []byte {
 	tb.Helper()
 	text := encode(header) + "." + encode(payload)

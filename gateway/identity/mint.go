@@ -14,26 +14,23 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Claims are what a minted token says.
+// Claims are the claims of a token that Mint makes.
 type Claims struct {
 	Subject  string
-	Channels []string // nil: the claim is left out, which allows the personal channel; empty: nothing
+	Channels []string // nil: the claim is left out, which allows the personal channel; empty: no channel
 	Audience string   // "": left out
 	Issuer   string   // "": left out
-	KeyID    string   // of the header, for key sets; "": left out
+	KeyID    string   // kid in the header, for key sets; "": left out
 }
 
-// SigningKey is a secret or a private key, and the algorithm that goes with it.
+// SigningKey is a secret or a private key, with its algorithm.
 type SigningKey struct {
 	method jwt.SigningMethod
 	key    any
 }
 
-// Alg returns the algorithm: HS256, RS256, ES256 or EdDSA.
-func (k SigningKey) Alg() string { return k.method.Alg() }
-
-// ReadSigningKey reads a PEM file with a private key (RSA, ECDSA P-256 or Ed25519), or else a secret for HS256 as
-// Config.SecretFile has it.
+// ReadSigningKey reads a PEM file with a private key (RSA, ECDSA P-256 or Ed25519), or a secret for HS256 as in
+// Config.SecretFile.
 func ReadSigningKey(file string) (SigningKey, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -92,8 +89,8 @@ func newSigningKey(private crypto.Signer) (SigningKey, error) {
 	}
 }
 
-// Mint makes a token that is good from now on for ttl, to the second. It is meant for development: what it makes,
-// Verify takes, and what Verify would refuse, it refuses.
+// Mint makes a token that is valid from now on for ttl, rounded to seconds. It is meant for development. It returns an error
+// for a token that Verify would refuse.
 func Mint(claims Claims, key SigningKey, now time.Time, ttl time.Duration) (string, error) {
 	switch {
 	case key.method == nil:
@@ -103,7 +100,7 @@ func Mint(claims Claims, key SigningKey, now time.Time, ttl time.Duration) (stri
 	case ttl < time.Second:
 		return "", fmt.Errorf("mint a token: a lifetime of %v: at least 1s is needed", ttl)
 	case now.Add(ttl).Unix() > maxDate:
-		return "", errors.New("mint a token: it would outlive the year 9999")
+		return "", errors.New("mint a token: it would expire after the year 9999")
 	}
 	if err := CheckPatterns(claims.Channels); err != nil {
 		return "", fmt.Errorf("mint a token: %w", err)

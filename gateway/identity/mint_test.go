@@ -24,8 +24,8 @@ func TestMintIsVerified(t *testing.T) {
 				file = writeFile(t, block("PRIVATE KEY", der, err))
 			}
 			key, err := ReadSigningKey(file)
-			if err != nil || key.Alg() != alg {
-				t.Fatalf("ReadSigningKey = %v, %v", key.Alg(), err)
+			if err != nil || key.method.Alg() != alg {
+				t.Fatalf("ReadSigningKey = %v, %v", key.method.Alg(), err)
 			}
 			cfg := configFor(t, testKeys()[alg])
 			cfg.Audience, cfg.Issuer = "app", "me"
@@ -104,7 +104,7 @@ func TestReadSigningKey(t *testing.T) {
 			key, err := ReadSigningKey(writeFile(t, tt.content))
 			got := fmt.Sprint(err)
 			if err == nil {
-				got = key.Alg()
+				got = key.method.Alg()
 			}
 			if !strings.Contains(got, tt.want) {
 				t.Errorf("ReadSigningKey = %s, want %s", got, tt.want)

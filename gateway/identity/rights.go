@@ -21,26 +21,26 @@ const (
 	separator = "\x00" // between the patterns of a list: no pattern has a control character
 )
 
-// rights is a list of patterns, not yet filled in, in one string that all who have the same list share. The zero
-// value allows nothing. The list is freed with the last identity that has it.
+// rights is a list of patterns in which {sub} is not yet replaced. The list is one string, which all identities with the
+// same list share; it is freed with the last of them. The zero value allows nothing.
 type rights struct {
 	list unique.Handle[string]
 }
 
-// personal is what a token without the claim channels may hear.
+// personal are the rights of a token without the claim channels.
 var personal = rights{unique.Make("user:" + subject)}
 
-// Why a list of patterns is refused.
+// The errors of a list of patterns.
 var (
-	errPatternCount    = errors.New("over 100 patterns")
-	errPatternLength   = errors.New("a pattern is empty or over 255 bytes")
+	errPatternCount    = errors.New("more than 100 patterns")
+	errPatternLength   = errors.New("a pattern is empty or longer than 255 bytes")
 	errPatternAlphabet = errors.New("a pattern has a control character or is not UTF-8")
-	errPatternWildcard = errors.New("a pattern has a * that is not at its end")
-	errPatternSubject  = errors.New("a pattern ends in {sub}*, which names of other users match: write {sub}:*")
+	errPatternWildcard = errors.New("a pattern has a * before its end")
+	errPatternSubject  = errors.New("a pattern ends in {sub}*, which also matches names of other users: write {sub}:*")
 	errPatternPrefix   = errors.New("a pattern has the prefix " + protocol.RedisPrefix + " twice")
 )
 
-// parseRights checks a list of patterns and shares it.
+// parseRights checks a list of patterns and returns the shared list.
 func parseRights(patterns []string) (rights, error) {
 	if len(patterns) > MaxPatterns {
 		return rights{}, errPatternCount
@@ -75,13 +75,13 @@ func checkPattern(pattern string) error {
 		return errPatternWildcard
 	case len(body) < len(pattern) && strings.HasSuffix(body, subject):
 		return errPatternSubject
-	case strings.HasPrefix(pattern, protocol.RedisPrefix): // no channel has such a name, see protocol.ErrChannelPrefix
+	case strings.HasPrefix(pattern, protocol.RedisPrefix): // no channel has such a name; see protocol.ErrChannelPrefix
 		return errPatternPrefix
 	}
 	return nil
 }
 
-// allow reports whether a pattern of the list holds the channel.
+// allow reports whether a pattern of the list allows the channel.
 func (r rights) allow(channel, user string) bool {
 	if r == (rights{}) {
 		return false
@@ -96,7 +96,7 @@ func (r rights) allow(channel, user string) bool {
 	return false
 }
 
-// matches compares piece by piece. The user's name is compared, never read as a pattern.
+// matches compares a pattern piece by piece. The user's name is compared as it is: it is never read as a pattern.
 func matches(pattern, channel, user string) bool {
 	for {
 		before, after, filled := strings.Cut(pattern, subject)
@@ -118,7 +118,7 @@ func matches(pattern, channel, user string) bool {
 	return channel == pattern
 }
 
-// CheckPatterns reports what is wrong with a list of patterns, as Verify and Mint judge it.
+// CheckPatterns returns an error for a list of patterns that Verify and Mint refuse.
 func CheckPatterns(patterns []string) error {
 	if _, err := parseRights(patterns); err != nil {
 		return fmt.Errorf("channels: %w", err)

@@ -122,7 +122,7 @@ func TestMayAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestIdentityFootprint counts what many users of one application take, each with a token of its own.
+// TestIdentityFootprint measures the memory of many users of one application, each with a token of its own.
 func TestIdentityFootprint(t *testing.T) {
 	const users = 20_000
 	if size := unsafe.Sizeof(Identity{}); size != 48 {
@@ -136,7 +136,7 @@ func TestIdentityFootprint(t *testing.T) {
 	each := float64(heap()-before) / users
 	t.Logf("%.0f B each", each)
 	if each > 48+16+8 || math.IsNaN(each) {
-		t.Errorf("%.0f B each, want 64: 48 and the name, in its size class of 16", each)
+		t.Errorf("%.0f B for each, want 64: 48 and 16 for the name", each)
 	}
 	if kept[0].rights != kept[users-1].rights {
 		t.Error("two users do not share their list")

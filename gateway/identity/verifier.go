@@ -14,66 +14,65 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// MaxTokenBytes is the longest token. It is the limit of a whole request head, too.
+// MaxTokenBytes is the length of the longest token. A whole request head has the same limit.
 const MaxTokenBytes = 8 << 10
 
-// maxHeaderBytes is the longest header of a token, in base64. Unlike the claims it is read in full before the
-// signature is checked.
+// maxHeaderBytes is the length of the longest header of a token, in base64. Unlike the claims, the header is parsed in full
+// before the signature is checked.
 const maxHeaderBytes = 2 << 10
 
-// maxDepth is the deepest nesting of a token's header and claims, their own braces included. The library reads both
-// before it checks the signature, and 8 KiB of brackets cost it twice what an ES256 does, and 106 KiB of memory
+// maxDepth is how deep a token's header and claims may be nested, with their own braces. The library reads both before it
+// checks the signature, and 8 KiB of brackets cost it twice as much as an ES256 signature, and 106 KiB of memory
 // (BenchmarkRefuse, before there was a limit).
 const maxDepth = 16
 
-// What Verify says of a token. A reason that a client should not act upon wraps ErrBadToken. None of these ever
-// contains a part of the token.
+// The errors of Verify. An error after which no retry helps wraps ErrBadToken. No error has a part of the token.
 var (
-	// ErrNoToken: there is none.
+	// ErrNoToken: there is no token.
 	ErrNoToken = errors.New("no token")
-	// ErrBadToken: it is malformed, not signed by a key of ours, or not for us. Another attempt ends the same way.
+	// ErrBadToken: the token is malformed, not signed by one of the keys, or not for this gateway. It will never be valid.
 	ErrBadToken = errors.New("bad token")
-	// ErrExpired: it was good. The client should come back with a new one.
+	// ErrExpired: the token was valid. The client should come back with a new one.
 	ErrExpired = errors.New("token has expired")
-	// ErrNotYet: it will be good (the claim nbf).
+	// ErrNotYet: the token will be valid later (claim nbf).
 	ErrNotYet = errors.New("token is not valid yet")
-	// ErrUnknownKey: it names a key that the key set lacks, and a new set has been asked for. The client should come
+	// ErrUnknownKey: the token names a key that is not in the key set, and a new set is being fetched. The client should come
 	// back a little later with the same token.
 	ErrUnknownKey = errors.New("token is signed with a key that is not known yet")
 )
 
-// errRetired is for a token whose key is not in a set that was only just fetched: another token has a newer key.
-// So it is an ErrExpired as well: the client should come back with a new one.
-var errRetired = fmt.Errorf("%w, nor to the issuer: as good as expired (%w)", ErrUnknownKey, ErrExpired)
+// errRetired is for a token whose key is not in a set that was just fetched: the issuer has retired the key. It is an
+// ErrExpired as well, because a new token will have a newer key.
+var errRetired = fmt.Errorf("%w, and the issuer has retired it (%w)", ErrUnknownKey, ErrExpired)
 
-// The reasons behind ErrBadToken, made once: a refusal allocates nothing for its text.
+// The reasons of an ErrBadToken. They are made once, so a refusal allocates nothing for its text.
 var (
-	errLength    = fmt.Errorf("%w: over 8 KiB", ErrBadToken)
-	errDepth     = fmt.Errorf("%w: nested over 16 deep", ErrBadToken)
+	errLength    = fmt.Errorf("%w: longer than 8 KiB", ErrBadToken)
+	errDepth     = fmt.Errorf("%w: nested deeper than 16", ErrBadToken)
 	errForm      = fmt.Errorf("%w: malformed", ErrBadToken)
-	errHeader    = fmt.Errorf("%w: its header has a kid that is no string, or crit", ErrBadToken)
-	errNoKeyID   = fmt.Errorf("%w: it names no key, and several fit", ErrBadToken)
+	errHeader    = fmt.Errorf("%w: its header has a kid that is not a string, or it has crit", ErrBadToken)
+	errNoKeyID   = fmt.Errorf("%w: it names no key, and there are several keys for its algorithm", ErrBadToken)
 	errSignature = fmt.Errorf("%w: the algorithm or the signature does not fit the key", ErrBadToken)
 	errClaims    = fmt.Errorf("%w: a claim has a wrong type or value", ErrBadToken)
 	errTwice     = fmt.Errorf("%w: a claim is there twice", ErrBadToken)
-	errMissing   = fmt.Errorf("%w: exp is missing, or aud or iss, which are expected", ErrBadToken)
+	errMissing   = fmt.Errorf("%w: exp is missing, or an expected aud or iss is missing", ErrBadToken)
 	errAudience  = fmt.Errorf("%w: made for another audience", ErrBadToken)
 	errIssuer    = fmt.Errorf("%w: made by another issuer", ErrBadToken)
-	errSubject   = fmt.Errorf("%w: sub is missing, over 255 bytes, or has control characters", ErrBadToken)
-	errChannels  = fmt.Errorf("%w: channels is over its limits or has a pattern that is none", ErrBadToken)
+	errSubject   = fmt.Errorf("%w: sub is missing, longer than 255 bytes, or has control characters", ErrBadToken)
+	errChannels  = fmt.Errorf("%w: channels is longer than its limits, or has a pattern that is not valid", ErrBadToken)
 )
 
-// Config says which tokens are good. At least one source of keys is needed; a secret may stand beside one of the
-// others, a public key and a key set exclude each other.
+// Config says which tokens are valid. At least one source of keys is needed. A secret may be used with a public key or a
+// key set, but not a public key with a key set.
 type Config struct {
-	SecretFile    string // HS256: at least 32 bytes; one line end at its end does not count
+	SecretFile    string // HS256: at least 32 bytes; a line end at its end does not count
 	PublicKeyFile string // PEM: RSA (RS256), ECDSA P-256 (ES256) or Ed25519 (EdDSA), as a public key or certificate
 	JWKSURL       string // https, or http on loopback
-	InsecureJWKS  bool   // take plain http from anywhere: who can change it on its way makes every token
+	InsecureJWKS  bool   // allow any plain http URL: whoever can change the set on its way can make valid tokens
 
-	Audience string        // "": not looked at
-	Issuer   string        // "": not looked at
-	Leeway   time.Duration // how far clocks may differ; 0: not at all, 10 min at most
+	Audience string        // "": the claim is not checked
+	Issuer   string        // "": the claim is not checked
+	Leeway   time.Duration // how far the clocks may differ; 10 min at most
 
 	JWKSRefresh time.Duration // default 15 min
 	Client      *http.Client  // for the key set; default: one with a timeout of 10 s
@@ -93,7 +92,7 @@ type Verifier struct {
 	remote *keySet
 }
 
-// New reads the key files. It does not touch the network: that is left to Run.
+// New reads the key files. A key set is fetched by Run.
 func New(cfg Config) (*Verifier, error) {
 	v := &Verifier{leeway: cfg.Leeway}
 	var methods []string
@@ -102,7 +101,7 @@ func New(cfg Config) (*Verifier, error) {
 	case cfg.SecretFile == "" && cfg.PublicKeyFile == "" && cfg.JWKSURL == "":
 		return nil, errors.New("tokens need a key: a secret, a public key or a key set (JWKS)")
 	case cfg.PublicKeyFile != "" && cfg.JWKSURL != "":
-		return nil, errors.New("a public key and a key set (JWKS) exclude each other: put the key into the set")
+		return nil, errors.New("a public key and a key set (JWKS) cannot be used together: put the key into the set")
 	case cfg.Leeway < 0 || cfg.Leeway > maxLeeway:
 		return nil, fmt.Errorf("a leeway of %v: between 0 and %v are possible", cfg.Leeway, maxLeeway)
 	}
@@ -146,10 +145,10 @@ func (v *Verifier) Run(ctx context.Context) error {
 	return v.remote.run(ctx)
 }
 
-// Ready reports whether all keys are there: always, but for a key set that was never fetched.
+// Ready reports whether there are keys. It is false only until a key set is fetched for the first time.
 func (v *Verifier) Ready() bool { return v.remote == nil || v.remote.current.Load() != nil }
 
-// Stats returns how the key set fares; all zero without one.
+// Stats returns the counters of the key set; without one all are zero.
 func (v *Verifier) Stats() Stats {
 	if v.remote == nil {
 		return Stats{}
@@ -157,10 +156,9 @@ func (v *Verifier) Stats() Stats {
 	return v.remote.stats()
 }
 
-// Verify returns whose token it is. It does no I/O and waits for nothing; what it costs is the signature's check
-// and some JSON, at most about as much again for a token that is refused: see BenchmarkVerify and BenchmarkRefuse.
-// token is not kept. Errors are the Err… values, or wrap ErrBadToken. Safe to
-// call from any goroutine.
+// Verify returns the identity of a token. It does no I/O and never blocks. It costs the check of the signature and some
+// JSON; a refused token costs at most about twice as much (BenchmarkVerify, BenchmarkRefuse). token is not kept. An error is
+// one of the Err… values, or wraps ErrBadToken. Safe to call from any goroutine.
 func (v *Verifier) Verify(token []byte, now time.Time) (*Identity, error) {
 	switch {
 	case len(token) == 0:
@@ -186,7 +184,7 @@ func (v *Verifier) Verify(token []byte, now time.Time) (*Identity, error) {
 	return c.identity(v.leeway)
 }
 
-// isCompact reports whether token is three parts of base64url (RFC 7515 section 7.1). The decoder would pass over
+// isCompact reports whether token is three parts of base64url (RFC 7515 section 7.1). The decoder would skip
 // line ends.
 func isCompact(token []byte) bool {
 	dots := 0
@@ -202,8 +200,8 @@ func isCompact(token []byte) bool {
 	return dots == 2
 }
 
-// isShallow reports whether the header and the claims of a token are nested no deeper than maxDepth, as far as they
-// can be read.
+// isShallow reports whether the header and the claims of a token are nested no deeper than maxDepth. A part that cannot be
+// decoded is not looked at.
 func isShallow(token []byte) bool {
 	var room [MaxTokenBytes * 3 / 4]byte // stays on the stack
 	for range 2 {
@@ -217,8 +215,8 @@ func isShallow(token []byte) bool {
 	return true
 }
 
-// depthOver reports whether JSON is nested deeper than limit. Of text that is not JSON it looks at as much as a parser
-// would, or more.
+// depthOver reports whether JSON is nested deeper than limit. If text is not JSON, it looks at no less of it than a parser
+// would.
 func depthOver(text []byte, limit int) bool {
 	depth := 0
 	for i := 0; i < len(text); i++ {
@@ -240,7 +238,7 @@ func depthOver(text []byte, limit int) bool {
 	return false
 }
 
-// key finds the key of a token whose algorithm is one of ours, and so one that the key is made for.
+// key finds the key of a token. The library has checked that the algorithm is one of ours.
 func (v *Verifier) key(token *jwt.Token) (any, error) {
 	if _, extended := token.Header["crit"]; extended { // RFC 7515 section 4.1.11
 		return nil, errHeader
@@ -260,11 +258,11 @@ func (v *Verifier) key(token *jwt.Token) (any, error) {
 	return nil, errSignature
 }
 
-// ours are the errors of our own that pass through the library.
+// ours are our own errors that key returns through the library.
 var ours = []error{errRetired, ErrUnknownKey, errHeader, errNoKeyID, errSignature}
 
-// reason turns the library's error into one of ours. It may hold several: expired comes last, because it tells the
-// client that a new token of the same kind will do.
+// reason turns an error of the library into one of ours. The library's error may hold several reasons. Expired comes last,
+// because it tells the client that a new token of the same kind will be accepted.
 func reason(err error) error {
 	for _, own := range ours {
 		if errors.Is(err, own) {

@@ -41,7 +41,7 @@ func TestVerifyEachAlgorithm(t *testing.T) {
 	}
 }
 
-// TestVerifyClaims signs what an issuer might send, good and bad.
+// TestVerifyClaims verifies claims that an issuer might sign, good and bad.
 func TestVerifyClaims(t *testing.T) {
 	t.Parallel()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
@@ -147,7 +147,7 @@ func TestVerifyClaims(t *testing.T) {
 	}
 }
 
-// TestVerifyHeaders has tokens that are signed well, or pretend to be.
+// TestVerifyHeaders verifies tokens with good signatures, and tokens that pretend to have one.
 func TestVerifyHeaders(t *testing.T) {
 	t.Parallel()
 	payload := fmt.Sprintf(`{"sub":"42","channels":["*"],"exp":%d}`, now.Add(time.Hour).Unix())
@@ -165,7 +165,7 @@ func TestVerifyHeaders(t *testing.T) {
 	otherSecret := SigningKey{jwt.SigningMethodHS256, bytes.Repeat([]byte("x"), 32)}
 	tests := []struct {
 		name  string
-		key   SigningKey // that the verifier is configured for
+		key   SigningKey // the key of the verifier
 		token []byte
 		want  error
 	}{
@@ -224,7 +224,8 @@ func TestVerifyHeaders(t *testing.T) {
 	}
 }
 
-// TestVerifyTrailingBits changes the bits of the last letter that no byte needs: the same bytes, another text.
+// TestVerifyTrailingBits changes those bits of the last letter that are part of no byte: the text differs, the bytes are
+// the same.
 func TestVerifyTrailingBits(t *testing.T) {
 	t.Parallel()
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -251,7 +252,7 @@ func TestVerifyEveryByteCounts(t *testing.T) {
 	}
 }
 
-// TestVerifyKeepsNothing overwrites the token, which in a server lies in a buffer that is used again.
+// TestVerifyKeepsNothing overwrites the token after Verify, as a server does whose buffer is used again.
 func TestVerifyKeepsNothing(t *testing.T) {
 	t.Parallel()
 	v := newVerifier(t, configFor(t, testKeys()["HS256"]))
@@ -305,7 +306,7 @@ func TestVerifyConcurrently(t *testing.T) {
 			token := mint(t, testKeys()["EdDSA"], Claims{Subject: user, Channels: []string{"user:{sub}", "all"}})
 			for j := range 20 {
 				at, want := now, error(nil)
-				if j%2 == 1 { // clocks of calls do not mix
+				if j%2 == 1 { // each call must use its own time
 					at, want = now.Add(2*time.Hour), ErrExpired
 				}
 				id, err := v.Verify(token, at)
@@ -336,7 +337,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkRefuse is what an attacker can have done for the price of a request.
+// BenchmarkRefuse measures the most work that a request with a bad token can cause.
 func BenchmarkRefuse(b *testing.B) {
 	cfg := configFor(b, testKeys()["RS256"])
 	v := newVerifier(b, cfg)
@@ -386,7 +387,7 @@ func FuzzVerify(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, token := range [][]byte{
-			[]byte(text + "." + encode(string(signature))), // one that passes, if its text does
+			[]byte(text + "." + encode(string(signature))), // a signature that is valid for the text
 			[]byte(text + "." + encode(string(payload))),
 			header,
 			payload,
@@ -408,7 +409,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// A reason goes into a close frame, which has room for 123 bytes of it (RFC 6455 section 5.5).
+// The reason is sent in a close frame, which has room for 123 bytes (RFC 6455 section 5.5).
 func TestReasonsFitACloseFrame(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{

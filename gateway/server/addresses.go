@@ -48,7 +48,28 @@ func (as *addresses) take(addr netip.Addr) *address {
 	return a
 }
 
+// takeOver counts a connection that another process, or another loop, has counted: whatever the limit is. put must
+// follow.
+func (as *addresses) takeOver(addr netip.Addr) *address {
+	if as == nil {
+		return &address{addr: addr} // there is no limit: it only tells whose the connection is
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	a := as.count[addr]
+	if a == nil {
+		a = &address{addr: addr}
+		as.count[addr] = a
+	}
+	a.n++
+	return a
+}
+
+// put takes a connection of a out of the count.
 func (as *addresses) put(a *address) {
+	if as == nil {
+		return // nothing is counted
+	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	if a.n--; a.n == 0 {

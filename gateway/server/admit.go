@@ -5,17 +5,15 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
-//
-// Runs on the loop.
 func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	lp.n.accepted.Add(1)
 	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
 	if sockets > most+int64(lp.srv.lingerRoom) {
-		lp.countRefusal(protocol.RefuseFull)
+		lp.countRefusal(http1.RefuseFull)
 		return gnet.Close
 	}
 	c := lp.conns.take()
@@ -25,12 +23,13 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
+	from := len(lp.endings)
 	if r := lp.admit(c, sockets-lp.srv.refused.Load() > most); r != nil {
 		lp.refuse(c, r)
 	} else {
 		lp.wheel.schedule(&lp.conns, c, lp.headDue(c))
 	}
-	lp.reap()
+	lp.settleSince(from)
 	lp.current = nil
 	if c.state == stateDead {
 		return gnet.Close
@@ -39,26 +38,24 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 }
 
 // admit decides whether a socket may ask to become a connection.
-//
-// Runs on the loop.
-func (lp *loop) admit(c *conn, full bool) *protocol.Refusal {
+func (lp *loop) admit(c *conn, full bool) *http1.Refusal {
 	switch {
 	case lp.srv.draining.Load():
-		return protocol.RefuseDraining
+		return http1.RefuseDraining
 	case full:
-		return protocol.RefuseFull
+		return http1.RefuseFull
 	}
 	trusted := false
 	if lp.knowsAddresses() {
 		peer := peerAddr(c.gc)
-		if trusted = protocol.IsTrusted(peer, lp.cfg.TrustedProxies); !trusted {
+		if trusted = http1.IsTrusted(peer, lp.cfg.TrustedProxies); !trusted {
 			if r := lp.countAddress(c, peer); r != nil {
 				return r
 			}
 		}
 	}
 	if !lp.srv.pace.take() {
-		return protocol.RefuseRate
+		return http1.RefuseRate
 	}
 	// Whom the proxy speaks for comes with the first bytes.
 	if trusted && lp.cfg.ProxyProtocol {
@@ -73,27 +70,27 @@ func (lp *loop) knowsAddresses() bool {
 }
 
 // countAddress holds a connection against the limit of its address.
-//
-// Runs on the loop.
-func (lp *loop) countAddress(c *conn, addr netip.Addr) *protocol.Refusal {
-	if lp.srv.addresses == nil || c.address != nil {
+func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
+	switch {
+	case c.address != nil:
+		return nil
+	case lp.srv.addresses == nil:
+		c.address = &address{addr: subscriberOf(addr)} // there is no limit: it only tells whose the connection is
 		return nil
 	}
 	if c.address = lp.srv.addresses.take(addr); c.address == nil {
-		return protocol.RefuseAddress
+		return http1.RefuseAddress
 	}
 	return nil
 }
 
 // readProxyHeader takes the PROXY protocol header off what a trusted proxy sent. rest is nil while the header is not
 // whole; the refusal is for one that is none.
-//
-// Runs on the loop.
-func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *protocol.Refusal) {
-	from, n, err := protocol.ParseProxyHeader(data)
+func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *http1.Refusal) {
+	from, n, err := http1.ParseProxyHeader(data)
 	switch {
 	case err != nil:
-		return nil, protocol.RefuseProxy
+		return nil, http1.RefuseProxy
 	case n == 0:
 		return nil, nil
 	}
@@ -102,27 +99,25 @@ func (lp *loop) readProxyHeader(c *conn, data []byte) (rest []byte, refused *pro
 	switch {
 	case !addr.IsValid(): // the proxy vouches for nobody: whatever X-Forwarded-For says, it did not write it
 		return data[n:], lp.countAddress(c, peerAddr(c.gc))
-	case !protocol.IsTrusted(addr, lp.cfg.TrustedProxies):
+	case !http1.IsTrusted(addr, lp.cfg.TrustedProxies):
 		return data[n:], lp.countAddress(c, addr)
 	default: // a proxy before the proxy: X-Forwarded-For says more
-		c.more().via = addr
+		c.extension().via = addr
 		return data[n:], nil
 	}
 }
 
 // countForwarded holds a connection that came through trusted proxies against the limit of the address that they
 // name.
-//
-// Runs on the loop.
-func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal {
-	if lp.srv.addresses == nil || c.address != nil {
+func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
+	if !lp.knowsAddresses() || c.address != nil {
 		return nil
 	}
 	via := peerAddr(c.gc)
 	if c.ext != nil && c.ext.via.IsValid() {
 		via = c.ext.via
 	}
-	return lp.countAddress(c, protocol.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
+	return lp.countAddress(c, http1.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
 }
 
 // refuse answers a request that does not become a connection, and a socket that has not sent anything yet as soon as it
@@ -130,39 +125,33 @@ func (lp *loop) countForwarded(c *conn, req *protocol.Request) *protocol.Refusal
 // it: nginx reads what is left of the first answer as the beginning of the second, and takes a gateway that is well out
 // of its rotation. There is no proxy before an address that is over its limit, and no time for one when too many wait
 // already.
-//
-// Runs on the loop.
-func (lp *loop) refuse(c *conn, r *protocol.Refusal) {
-	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != protocol.RefuseAddress {
-		c.more().refusal = r
+func (lp *loop) refuse(c *conn, r *http1.Refusal) {
+	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != http1.RefuseAddress {
+		c.extension().refusal = r
 		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
 		return
 	}
 	lp.countRefusal(r)
 	lp.event(c, "refused", r.Reason)
-	lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], r))
+	lp.turnAway(c, http1.AppendRefusal(lp.out[:0], r))
 }
 
-// sendAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
+// turnAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
 // but not in the place of a connection: whoever is refused could else keep others out. When too many linger already it
 // is cut at once.
-//
-// Runs on the loop.
-func (lp *loop) sendAway(c *conn, answer []byte) {
-	lp.beginClosing(c)
+func (lp *loop) turnAway(c *conn, answer []byte) {
+	lp.linger(c)
 	lingering := lp.setAside(c)
 	lp.write(c, answer)
 	lp.out = answer[:0]
 	if lingering > int64(lp.srv.lingerRoom) {
-		lp.kill(c, "refused")
+		lp.cut(c, "refused")
 		return
 	}
-	lp.finishIfFlushed(c)
+	lp.hangUp(c)
 }
 
 // setAside counts a socket as refused, which is apart from connections, and returns how many are.
-//
-// Runs on the loop.
 func (lp *loop) setAside(c *conn) int64 {
 	if c.flags&flagRefused != 0 {
 		return lp.srv.refused.Load()
@@ -172,10 +161,10 @@ func (lp *loop) setAside(c *conn) int64 {
 }
 
 // countRefusal counts a refusal, and says once a second that limits are met.
-func (lp *loop) countRefusal(r *protocol.Refusal) {
+func (lp *loop) countRefusal(r *http1.Refusal) {
 	lp.n.refused.add(r.Reason, 1)
 	switch r {
-	case protocol.RefuseFull, protocol.RefuseRate, protocol.RefuseAddress:
+	case http1.RefuseFull, http1.RefuseRate, http1.RefuseAddress:
 		now := lp.now()
 		if last := lp.srv.warned.Load(); last != now && lp.srv.warned.CompareAndSwap(last, now) {
 			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load())

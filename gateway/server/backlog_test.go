@@ -11,6 +11,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // TestBacklogAgainstAModel does at random what a connection does to its backlog, and plays the client: what is sent
@@ -25,11 +26,27 @@ func TestBacklogAgainstAModel(t *testing.T) {
 		next := make(map[string]int)
 		dropped := make(map[string]uint64)
 		controls := 0
+		cost := 0 // as the loop counts it
 		check := func(op string) {
 			t.Helper()
-			size := -b.off
-			for _, f := range b.frames {
-				size += f.Len()
+			size, firm, all := -b.off, 0, 0
+			for _, h := range b.frames {
+				size += h.Len()
+				all += h.cost()
+				if h.Channel() == "" {
+					firm += h.cost()
+				}
+				if h.refs != 1 {
+					t.Fatalf("seed %d: after %s: %d references, want 1", seed, op, h.refs)
+				}
+			}
+			if firm != b.firm || all != cost {
+				t.Fatalf("seed %d: after %s: cost %d, of it firm %d; want %d, %d", seed, op, cost, b.firm, all, firm)
+			}
+			for _, policy := range []SlowPolicy{SlowClose, SlowDrop} {
+				if age, at := b.oldest(policy); (age == ageNone) != (len(b.frames) == 0) || age != ageNone && age&^ageLast != b.frames[at].born {
+					t.Fatalf("seed %d: after %s: oldest(%s) = %d, %d", seed, op, policy, age, at)
+				}
 			}
 			if size != b.bytes || b.off < 0 || len(b.frames) > 0 && b.off >= b.frames[0].Len() || len(b.frames) == 0 && b.off != 0 {
 				t.Fatalf("seed %d: after %s: bytes %d, want %d; off %d", seed, op, b.bytes, size, b.off)
@@ -41,7 +58,7 @@ func TestBacklogAgainstAModel(t *testing.T) {
 				var f *protocol.Frame
 				if rng.IntN(5) == 0 {
 					controls++
-					f = protocol.FrameOf(protocol.AppendControlFrame(nil, ws.OpPong, []byte(fmt.Sprint(controls))))
+					f = protocol.FrameOf(websocket.AppendControl(nil, ws.OpPong, []byte(fmt.Sprint(controls))), "")
 				} else {
 					channel := channels[rng.IntN(len(channels))]
 					next[channel]++
@@ -52,12 +69,10 @@ func TestBacklogAgainstAModel(t *testing.T) {
 					off = rng.IntN(f.Len())
 					wire = append(wire, f.Bytes()[:off]...)
 				}
-				b.push(f, off)
+				cost += b.push(&held{Frame: f}, off)
 				check("push")
 			case 3:
-				if added, before := b.tellLost(1), b.bytes; added > 0 && before != b.bytes {
-					t.Fatalf("seed %d: tellLost says %d", seed, added)
-				}
+				cost += b.tellLost(1)
 				check("tellLost")
 				most := 1 + rng.IntN(2000)
 				part := b.peek(nil, most)
@@ -66,24 +81,31 @@ func TestBacklogAgainstAModel(t *testing.T) {
 				}
 				part = part[:rng.IntN(len(part)+1)]
 				wire = append(wire, part...)
-				b.advance(len(part))
+				cost -= b.advance(len(part))
 				check("advance")
 			case 4, 5:
-				if b.empty() {
+				if len(b.frames) == 0 {
+					break
+				}
+				if at := rng.IntN(len(b.frames)); rng.IntN(3) == 0 && oldestOf(&b, b.frames[at].Channel()) == at {
+					dropped[b.frames[at].Channel()]++
+					cost -= b.drop(at)
+					check("drop")
 					break
 				}
 				limit := rng.IntN(3000)
 				before := slices.Clone(b.frames)
 				bytesBefore := b.bytes
 				n, freed := b.dropOldest(limit)
+				cost -= freed
 				check("dropOldest")
-				if freed != bytesBefore-b.bytes || int(n) != len(before)-len(b.frames) {
-					t.Fatalf("seed %d: dropOldest says %d frames, %d bytes", seed, n, freed)
+				if int(n) != len(before)-len(b.frames) {
+					t.Fatalf("seed %d: dropOldest says %d frames", seed, n)
 				}
 				// Kept are: a half-sent one, the newest, what is no notification, and of the rest no more and no
 				// fewer of the newest than fit.
 				size := bytesBefore
-				var want []*protocol.Frame
+				var want []*held
 				for i, f := range before {
 					if size > limit && f.Channel() != "" && i != len(before)-1 && (i > 0 || b.off == 0) {
 						size -= f.Len()
@@ -99,21 +121,20 @@ func TestBacklogAgainstAModel(t *testing.T) {
 		}
 		if rng.IntN(3) == 0 { // the end of a slow consumer: what is half sent is finished, no more
 			half := b.off > 0
-			before := b.bytes
-			freed := b.keepHalfSent()
+			cost -= b.keepHalfSent()
 			check("keepHalfSent")
-			if freed != before-b.bytes || half != (len(b.frames) == 1) || b.empty() == half {
-				t.Fatalf("seed %d: keepHalfSent leaves %d frames, frees %d of %d bytes", seed, len(b.frames), freed, before)
+			if half != (len(b.frames) == 1) || b.empty() == half {
+				t.Fatalf("seed %d: keepHalfSent leaves %d frames", seed, len(b.frames))
 			}
 			wire = append(wire, b.peek(nil, 1<<30)...)
 			readWire(t, seed, wire)
 			continue
 		}
-		b.tellLost(1)
+		cost += b.tellLost(1)
 		for b.bytes > 0 {
 			part := b.peek(nil, 500)
 			wire = append(wire, part...)
-			b.advance(len(part))
+			cost -= b.advance(len(part))
 		}
 		check("the end")
 		if !b.empty() || b.frames != nil {
@@ -130,6 +151,13 @@ func TestBacklogAgainstAModel(t *testing.T) {
 			t.Fatalf("seed %d: %d of %d pongs", seed, pongs, controls)
 		}
 	}
+}
+
+// oldestOf is where the oldest notification of a channel stands that can be dropped; -1 if there is none.
+func oldestOf(b *backlog, channel string) int {
+	return slices.IndexFunc(b.frames, func(h *held) bool {
+		return channel != "" && h.Channel() == channel && (b.off == 0 || h != b.frames[0])
+	})
 }
 
 // readWire plays the client. seen is the number up to which all came or are told as missing.
@@ -167,7 +195,7 @@ func TestBacklogOfOneFrameIsNeverOverItsCap(t *testing.T) {
 	t.Parallel()
 	f, _ := protocol.NewNotification("a", "x", 1)
 	var b backlog
-	b.push(f, 0)
+	b.push(&held{Frame: f}, 0)
 	if n, freed := b.dropOldest(0); n != 0 || freed != 0 || len(b.frames) != 1 {
 		t.Errorf("dropOldest drops %d frames, %d bytes of the only one", n, freed)
 	}
@@ -182,7 +210,7 @@ func TestDroppingTheOldestLeavesTheRestWhereItIs(t *testing.T) {
 		if channel == "" {
 			f = protocol.NewFrame(&protocol.Message{Type: protocol.MessagePong})
 		}
-		b.push(f, off)
+		b.push(&held{Frame: f}, off)
 	}
 	push("half sent", 1)
 	push("", 0)

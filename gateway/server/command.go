@@ -4,36 +4,33 @@ import "github.com/carillon-ws/carillon/protocol"
 
 // command carries out one message from a client, if it came within its rate. Whatever is wrong with it, the connection
 // stays and is told.
-//
-// Runs on the loop.
-func (lp *loop) command(c *conn, msg []byte, within bool) {
-	cmd, err := lp.decoder.Decode(msg)
+func (lp *loop) command(c *conn, cmd *protocol.Command, err error, within bool) {
 	if err != nil {
 		within = lp.charge(c, lp.cfg.MessageBurst/malformedPart) && within
 	}
 	switch {
 	case !within:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
 		return
 	case err != nil:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorCodeOf(err), err.Error())
 		return
 	}
 	if n := len(cmd.Channels); n > 1 && !lp.charge(c, n-1) { // each is as much work as a message of its own
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many channels: wait a second")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorRateLimited, "too many channels: wait a second")
 		return
 	}
 	switch cmd.Type {
 	case protocol.CommandSubscribe, protocol.CommandUnsubscribe:
 		if len(cmd.Channels) > lp.cfg.MaxChannels {
-			lp.refuseCommand(cmd.ID, "", protocol.ErrorTooManyChannels, "more channels in one command than a connection may have")
+			lp.refuseCommand(c, cmd.ID, "", protocol.ErrorTooManyChannels, "more channels in one command than a connection may have")
 			return
 		}
 		for _, raw := range cmd.Channels {
 			name, err := protocol.ParseChannel(string(raw))
 			switch {
 			case err != nil:
-				lp.refuseCommand(cmd.ID, echoable(raw), protocol.ErrorBadChannel, err.Error())
+				lp.refuseCommand(c, cmd.ID, echoable(raw), protocol.ErrorBadChannel, err.Error())
 			case cmd.Type == protocol.CommandSubscribe:
 				lp.subscribe(c, cmd.ID, name)
 			default:
@@ -41,23 +38,21 @@ func (lp *loop) command(c *conn, msg []byte, within bool) {
 			}
 		}
 	case protocol.CommandPing:
-		lp.answer(&protocol.Message{Type: protocol.MessagePong, ID: cmd.ID})
+		lp.answer(c, &protocol.Message{Type: protocol.MessagePong, ID: cmd.ID})
 	case protocol.CommandAuth:
 		lp.auth(c, cmd)
 	}
 }
 
 // subscribe acknowledges a subscription that exists already, and counts it once. The right to it is checked anew.
-//
-// Runs on the loop.
 func (lp *loop) subscribe(c *conn, id []byte, name string) {
 	if !lp.may(c, name) {
-		lp.refuseCommand(id, name, protocol.ErrorForbidden, "the token does not allow this channel")
+		lp.refuseCommand(c, id, name, protocol.ErrorForbidden, "the token does not allow this channel")
 		return
 	}
 	m := member{c.fd, c.slot}
 	if int(c.count) >= lp.cfg.MaxChannels && !lp.index.Subscribed(c.subs, name) {
-		lp.refuseCommand(id, name, protocol.ErrorTooManyChannels, "this connection has all the channels it may have")
+		lp.refuseCommand(c, id, name, protocol.ErrorTooManyChannels, "this connection has all the channels it may have")
 		return
 	}
 	kept, added, first := lp.index.Subscribe(&c.subs, name, m)
@@ -68,12 +63,10 @@ func (lp *loop) subscribe(c *conn, id []byte, name string) {
 		// Before the answer: what is published once the client has read it is heard.
 		lp.cfg.Interest.Add(kept, lp.id)
 	}
-	lp.answer(&protocol.Message{Type: protocol.MessageSubscribed, ID: id, Channel: kept})
+	lp.answer(c, &protocol.Message{Type: protocol.MessageSubscribed, ID: id, Channel: kept})
 }
 
 // unsubscribe acknowledges even when there was no subscription: afterwards there is none.
-//
-// Runs on the loop.
 func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
 	removed, last := lp.index.Unsubscribe(&c.subs, name)
 	if removed {
@@ -82,12 +75,12 @@ func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
 	if last {
 		lp.cfg.Interest.Remove(name, lp.id)
 	}
-	lp.answer(&protocol.Message{Type: protocol.MessageUnsubscribed, ID: id, Channel: name})
+	lp.answer(c, &protocol.Message{Type: protocol.MessageUnsubscribed, ID: id, Channel: name})
 }
 
-func (lp *loop) refuseCommand(id []byte, channel string, code protocol.ErrorCode, text string) {
+func (lp *loop) refuseCommand(c *conn, id []byte, channel string, code protocol.ErrorCode, text string) {
 	lp.n.errors.add(string(code), 1)
-	lp.answer(&protocol.Message{Type: protocol.MessageError, ID: id, Code: code, Text: text, Channel: channel})
+	lp.answer(c, &protocol.Message{Type: protocol.MessageError, ID: id, Code: code, Text: text, Channel: channel})
 }
 
 // echoable is the part of a refused channel name that the answer repeats, so that a client can tell which it was

@@ -67,7 +67,7 @@ func BenchmarkCompression(b *testing.B) {
 	}
 }
 
-// deflateForEach sends a notification to every connection, compressed anew for each. Runs on the loop.
+// deflateForEach sends a notification to every connection, compressed anew for each.
 func deflateForEach(lp *loop, data string) {
 	payload, _ := protocol.AppendMessage(nil, &protocol.Message{
 		Type: protocol.MessageNotification, Channel: "all", Data: data, Timestamp: time.Now().UnixMilli(),

@@ -9,11 +9,9 @@ import (
 	"runtime"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // SlowPolicy is what happens to a connection whose backlog is over its cap.
@@ -35,9 +33,10 @@ type Config struct {
 	MaxAccepts       int           // sockets a second that may become connections; 0: any number
 	MaxMessage       int           // bytes of one message from a client; default 64 KiB
 	MaxFragments     int           // frames of one message; default 128
+	MaxInboundTotal  int           // bytes that unfinished messages and request heads hold in the process; default 64 MiB, and 4 of MaxMessage at least
 	MaxChannels      int           // subscriptions of one connection; default 1,000
 	MessageRate      int           // messages, pings and pongs a second from one connection, in the long run; 0: any number
-	MessageBurst     int           // of them at once; default 20 times MessageRate
+	MessageBurst     int           // of them at once; default 20 times MessageRate, or twice MaxChannels if that is more
 	HandshakeTimeout time.Duration // default 10 s
 	MessageTimeout   time.Duration // from an unfinished message's first byte; default 30 s
 	PingInterval     time.Duration // after this long without a byte a ping is sent; 0: never
@@ -46,12 +45,14 @@ type Config struct {
 
 	MaxBacklog      int           // bytes not yet taken by one socket; default 1 MiB
 	MaxBacklogAge   time.Duration // without a byte being taken; default 30 s
-	MaxBacklogTotal int           // bytes in all backlogs of one loop; default 256 MiB
+	MaxBacklogTotal int           // bytes that all backlogs of the process cost; default 256 MiB
 	SlowConsumer    SlowPolicy    // default SlowClose
 	MaxMailbox      int           // bytes waiting for one loop; default 64 MiB
 	SendBuffer      int           // SO_SNDBUF of a connection in bytes; default 64 KiB
+	OtherFiles      int           // descriptors that the rest of the process holds at most; default 128
 
-	Drain time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
+	DrainDelay time.Duration // how long everything goes on when Run's context ends, before the drain begins
+	Drain      time.Duration // over which clients are told to leave when Run's context ends; 0: all at once
 
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For, or PROXY protocol header, is believed
 	ProxyProtocol  bool           // they send a PROXY protocol header before anything else
@@ -62,7 +63,7 @@ type Config struct {
 
 	EchoConfig
 
-	Upgrade  protocol.UpgradeConfig
+	Upgrade  http1.Config
 	Interest *fanout.Interest // required
 	Log      *slog.Logger     // default: slog.Default()
 }
@@ -79,9 +80,14 @@ const StopPatience = lingerFor + 3*time.Second
 
 // Bounds of a Config.
 const (
-	MaxCount     = math.MaxUint16 / 2 // of MaxChannels and MessageBurst: a record counts twice as many in 16 bits
+	MostChannels = math.MaxUint16     // of MaxChannels: conn.count has 16 bits
+	MostBurst    = math.MaxUint16 / 2 // of MessageBurst: conn.spent has 16 bits, and counts up to twice the burst
 	MinHeartbeat = 2 * time.Second    // the timing wheel turns once a second
 )
+
+// LeastInboundTotal is the least MaxInboundTotal with which a message of this size can be sent: the buffer of a message
+// grows in steps, to at most twice its size.
+func LeastInboundTotal(maxMessage int) int { return 2 * maxMessage }
 
 func (cfg *Config) setDefaults() error {
 	if cfg.Interest == nil {
@@ -94,11 +100,18 @@ func (cfg *Config) setDefaults() error {
 		return fmt.Errorf("%d loops: between 1 and %d are possible", cfg.Loops, fanout.MaxLoops)
 	}
 	setDefault(&cfg.MaxMessage, 64<<10)
+	setDefault(&cfg.MaxInboundTotal, max(64<<20, 4*cfg.MaxMessage))
+	if cfg.MaxInboundTotal < LeastInboundTotal(cfg.MaxMessage) {
+		return fmt.Errorf("%d bytes for unfinished messages: one message of %d needs twice as many", cfg.MaxInboundTotal, cfg.MaxMessage)
+	}
 	setDefault(&cfg.MaxFragments, 128)
 	setDefault(&cfg.MaxChannels, 1000)
-	setDefault(&cfg.MessageBurst, 20*cfg.MessageRate)
-	if most := max(cfg.MaxChannels, cfg.MessageBurst); most > MaxCount {
-		return fmt.Errorf("%d channels or messages of one connection: at most %d are possible", most, MaxCount)
+	setDefault(&cfg.MessageBurst, DefaultBurst(cfg.MessageRate, cfg.MaxChannels))
+	if cfg.MaxChannels > MostChannels {
+		return fmt.Errorf("%d channels of one connection: at most %d are possible", cfg.MaxChannels, MostChannels)
+	}
+	if cfg.MessageBurst > MostBurst {
+		return fmt.Errorf("a burst of %d messages: at most %d are possible", cfg.MessageBurst, MostBurst)
 	}
 	if cfg.Heartbeat != 0 && cfg.Heartbeat < MinHeartbeat {
 		return fmt.Errorf("a heartbeat every %s: at most one in %s is possible", cfg.Heartbeat, MinHeartbeat)
@@ -112,69 +125,20 @@ func (cfg *Config) setDefaults() error {
 	setDefault(&cfg.SlowConsumer, SlowClose)
 	setDefault(&cfg.MaxMailbox, 64<<20)
 	setDefault(&cfg.SendBuffer, 64<<10)
+	setDefault(&cfg.OtherFiles, 128)
 	setDefault(&cfg.Log, slog.Default())
 	cfg.Upgrade.Credentials = cfg.Verifier != nil
 	cfg.Upgrade.TrustForwarded = len(cfg.TrustedProxies) > 0
 	return cfg.budgetFiles()
 }
 
+// DefaultBurst is the burst of messages when none is given: 20 seconds' worth of the rate, and at least enough for a
+// connection to give up all the channels that it may have and to subscribe to as many others.
+func DefaultBurst(rate, channels int) int { return min(max(20*rate, 2*channels), MostBurst) }
+
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
 	}
-}
-
-// reserve is how many descriptors are kept from connections: for Redis, pollers, listeners, the admin listener (64)
-// and logs, and for refused sockets that linger. One accept that fails for want of a descriptor would end a whole
-// engine and every connection on it, so the limit on connections must be met first.
-func reserve(loops, limit int) int {
-	return 128 + 8*loops + lingerRoom(limit)
-}
-
-// lingerRoom is how many sockets over the limit of connections are answered with a 503 before they are closed.
-// Beyond it they are closed at once.
-func lingerRoom(limit int) int { return min(256, limit/16) }
-
-// FilesFor is the limit of open files with which this many connections fit, on so many loops (0: as many as there are
-// by default). It is at most 1,024 more than the connections.
-func FilesFor(connections, loops int) int {
-	if loops == 0 {
-		loops = min(runtime.NumCPU(), fanout.MaxLoops)
-	}
-	limit := connections
-	for { // the reserve depends on the limit, and stops growing with it
-		next := connections + reserve(loops, limit)
-		if next == limit {
-			return limit
-		}
-		limit = next
-	}
-}
-
-func (cfg *Config) budgetFiles() error {
-	limit, err := fileLimit()
-	if err != nil {
-		return err
-	}
-	most := limit - reserve(cfg.Loops, limit)
-	if most < 1 {
-		return fmt.Errorf("the limit of %d open files leaves none for connections: raise it (ulimit -n, LimitNOFILE=)", limit)
-	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = most
-	}
-	if cfg.MaxConnections > most {
-		return fmt.Errorf("%d connections need an open-file limit of %d, and it is %d: raise it (ulimit -n, LimitNOFILE=) or lower -max-connections to %d",
-			cfg.MaxConnections, cfg.MaxConnections+limit-most, limit, most)
-	}
-	return nil
-}
-
-func fileLimit() (int, error) {
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return 0, fmt.Errorf("read the open-file limit: %w", err)
-	}
-	return int(min(lim.Cur, 1<<30)), nil
 }

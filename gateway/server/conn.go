@@ -2,12 +2,14 @@ package server
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/identity"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // connState is where a connection is in its life. It only goes forward.
@@ -31,20 +33,21 @@ type conn struct {
 	key  uint64 // distinguishes it from every other connection of the process; the clientId is made of it
 
 	// Owned by the loop.
-	ext     *connExt           // what few connections need; nil for an idle one
-	who     *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
-	address *address           // that it counts for; nil while there is no limit
-	subs    fanout.Subscriptions
-	count   uint16 // channels subscribed to
-	spent   uint16 // of its burst of messages, at the second seen
-	state   connState
-	flags   connFlags
-	beat    uint8  // which message heartbeat was the last, modulo 256
-	seen    uint32 // opening: second of the accept; open: of the last byte received; closing: of its start
-	since   uint32 // second of the accept
-	next    uint32 // timing wheel: the list of its slot, by record; 0 is none
-	prev    uint32
-	due     uint32 // second at which the wheel looks at it; 0: it is not on the wheel
+	ext           *connExt           // what few connections need; nil for an idle one
+	who           *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
+	address       *address           // that it counts for; nil without a limit and without trusted proxies
+	subs          fanout.Subscriptions
+	count         uint16 // channels subscribed to
+	spent         uint16 // of its burst of messages, at the second seen
+	state         connState
+	flags         connFlags
+	dialectNumber uint8  // open: its dialect, as dialects counts them
+	heartbeat     uint8  // which message heartbeat was the last, modulo 256
+	seen          uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
+	since         uint32 // second of the accept
+	next          uint32 // timing wheel: the list of its slot, by record; 0 is none
+	prev          uint32
+	due           uint32 // second at which the wheel looks at it; 0: it is not on the wheel
 }
 
 type connFlags uint8
@@ -52,19 +55,42 @@ type connFlags uint8
 const (
 	flagPinged connFlags = 1 << iota // a ping was sent after seen
 	flagWatched
-	flagDoomed  // on the list of those to be ended
+	flagEnding  // on the list of those to be ended
 	flagProxied // opening: a PROXY protocol header must come first
 	flagRefused // opening, closing: it counts in Server.refused
 	flagAsked   // opening: it has sent something, or had its time to
 )
 
+// connRef names a connection. Its record may be another's by the time that it is looked up.
+type connRef struct {
+	slot uint32
+	key  uint64
+}
+
+func (c *conn) ref() connRef { return connRef{c.slot, c.key} }
+
+// connOf returns the connection that ref names, or nil if it is gone.
+func (lp *loop) connOf(ref connRef) *conn {
+	if ref.slot > lp.conns.used { // of another engine
+		return nil
+	}
+	if c := lp.conns.at(ref.slot); c.key == ref.key && c.state != stateFree {
+		return c
+	}
+	return nil
+}
+
+// keys numbers connections; shared by all loops. Zero is never used.
+var keys atomic.Uint64
+
 // connExt is what a connection needs while something is unfinished.
 type connExt struct {
-	in        []byte            // opening: the request head so far
-	via       netip.Addr        // opening: the proxy that the PROXY protocol header names
-	refusal   *protocol.Refusal // opening: what the request will be answered, whatever it says
-	reader    protocol.Reader
-	midSince  uint32 // second at which the unfinished message began
+	in        []byte         // opening: the request head so far
+	via       netip.Addr     // opening: the proxy that the PROXY protocol header names
+	refusal   *http1.Refusal // opening: what the request will be answered, whatever it says
+	reader    websocket.Reader
+	midSince  uint32      // second at which the unfinished message began
+	held      *unfinished // what in or reader hold, as Server.inbound counts it
 	backlog   backlog
 	discarded int // closing: bytes thrown away
 }
@@ -75,16 +101,16 @@ type member struct {
 	slot uint32
 }
 
-// more returns the connection's extension, making it if need be.
-func (c *conn) more() *connExt {
+// extension returns the connection's extension, making it if need be.
+func (c *conn) extension() *connExt {
 	if c.ext == nil {
 		c.ext = &connExt{}
 	}
 	return c.ext
 }
 
-// less lets go of the extension when nothing in it is in use.
-func (c *conn) less() {
+// dropExt frees the extension if no field of it is used.
+func (c *conn) dropExt() {
 	if e := c.ext; e != nil && e.in == nil && !e.reader.Mid() && e.backlog.empty() && c.state != stateClosing {
 		c.ext = nil
 	}

@@ -382,7 +382,8 @@ func TestNewRefuses(t *testing.T) {
 		{"no interest", func(cfg *Config) { cfg.Interest = nil }, "Interest"},
 		{"loops", func(cfg *Config) { cfg.Loops = 65 }, "65 loops"},
 		{"negative loops", func(cfg *Config) { cfg.Loops = -1 }, "-1 loops"},
-		{"channels", func(cfg *Config) { cfg.MaxChannels = 70_000 }, "70000 channels"},
+		{"channels", func(cfg *Config) { cfg.MaxChannels = MostChannels + 1 }, "65536 channels"},
+		{"burst", func(cfg *Config) { cfg.MessageBurst = MostBurst + 1 }, "32768 messages"},
 		{"connections", func(cfg *Config) { cfg.MaxConnections = limit }, "open-file limit"},
 		{"address", func(cfg *Config) { cfg.Addr = "nonsense" }, "nonsense"},
 	} {

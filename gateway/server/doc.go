@@ -12,7 +12,7 @@
 //
 // gnet accepts, polls, reads, executes and closes. Writing is ours: one non-blocking sendto from the loop. Nothing is
 // ever left inside gnet, in either direction: what a partial frame leaves behind lies in the connection's
-// [protocol.Reader], what a slow socket does not take lies in its backlog as references to shared frames.
+// [websocket.Reader], what a slow socket does not take lies in its backlog as references to shared frames.
 //
 // Comments use three exact sentences: "Runs on the loop.", "Safe to call from any goroutine.", and "Must not run on
 // the loop: it may block."

@@ -2,11 +2,15 @@
 
 package server
 
-import "github.com/carillon-ws/carillon/protocol"
+import "github.com/carillon-ws/carillon/protocol/http1"
 
 // EchoConfig is part of Config. Only builds for conformance tests have something in it.
 type EchoConfig struct{}
 
-func (*Config) echoes() bool { return false }
-
-func (*loop) echo(*conn, protocol.Event) bool { return false }
+// dialect is the dialect that a request asks for, as dialects counts them.
+func (*Config) dialect(req *http1.Request) uint8 {
+	if req.Deflate {
+		return dialectDeflated
+	}
+	return dialectPlain
+}

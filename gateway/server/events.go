@@ -11,8 +11,6 @@ type eventLog struct{ logged, left int }
 
 // event logs at debug what became of a connection: a sample, when many come and go. It tells where from, and the client
 // id, by which GET /connections finds whose it is; nothing of what the client sent.
-//
-// Runs on the loop.
 func (lp *loop) event(c *conn, what, reason string) {
 	if !lp.cfg.Log.Enabled(lp.ctx, slog.LevelDebug) {
 		return

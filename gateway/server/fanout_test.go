@@ -399,7 +399,7 @@ func TestAllocations(t *testing.T) {
 			copy(data, frame) // read changes it
 			lp.current = c
 			lp.read(c, data)
-			lp.reap()
+			lp.settleSince(0)
 			lp.current = nil
 		}
 	}

@@ -7,10 +7,11 @@ func TestFilesForIsExact(t *testing.T) {
 	t.Parallel()
 	for _, connections := range []int{1, 100, 3000, 4096, 1_000_000} {
 		for _, loops := range []int{1, 2, 64} {
-			limit := FilesFor(connections, loops)
-			if limit-reserve(loops, limit) < connections || limit-1-reserve(loops, limit-1) >= connections {
+			const others = 200
+			limit := FilesFor(connections, loops, others)
+			if limit-reserve(loops, others, limit) < connections || limit-1-reserve(loops, others, limit-1) >= connections {
 				t.Errorf("FilesFor(%d, %d) = %d leaves %d, one less %d", connections, loops, limit,
-					limit-reserve(loops, limit), limit-1-reserve(loops, limit-1))
+					limit-reserve(loops, others, limit), limit-1-reserve(loops, others, limit-1))
 			}
 		}
 	}

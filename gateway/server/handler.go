@@ -1,7 +1,6 @@
 package server
 
 import (
-	"runtime/debug"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -61,6 +60,7 @@ func (lp *loop) OnShutdown(gnet.Engine) {
 	lp.mailbox.mu.Lock()
 	lp.mailbox.el = nil // if it ended before it had its self-wake, nothing else has told
 	lp.mailbox.mu.Unlock()
+	lp.mailbox.waking.Wait()
 	close(lp.boot.over)
 }
 
@@ -82,10 +82,13 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		return lp.onSelfWake(gc)
 	}
 	data, _ := gc.Peek(-1)
+	from := len(lp.endings)
 	defer func() {
 		// Whatever happened, nothing is left inside gnet.
 		if p := recover(); p != nil {
+			defer lp.recoverCallback(&action, gnet.Shutdown) // it cannot be closed either: the loop begins anew
 			lp.failed(c, p)
+			lp.settleSince(from)
 		}
 		lp.out = lp.out[:0]
 		lp.current = nil
@@ -97,7 +100,10 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 	}()
 	lp.current = c
 	lp.read(c, data)
-	lp.reap()
+	lp.settleSince(from)
+	if !lp.relieve() { // before the next one is read, whose answers nobody may take either
+		lp.again()
+	}
 	return gnet.None
 }
 
@@ -111,13 +117,9 @@ func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
 }
 
 // failed ends the connection whose handler panicked; the engine and the others go on.
-//
-// Runs on the loop.
 func (lp *loop) failed(c *conn, p any) {
-	lp.n.panics.Add(1)
-	lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "conn", c.key, "panic", p, "stack", string(debug.Stack()))
-	lp.startClose(c, protocol.ErrInternal)
-	lp.reap()
+	lp.sayPanic(p, c)
+	lp.goodbye(c, protocol.ErrInternal)
 }
 
 // OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.
@@ -128,22 +130,21 @@ func (lp *loop) OnClose(gc gnet.Conn, _ error) (action gnet.Action) {
 	c, ok := gc.Context().(*conn)
 	if !ok {
 		if _, isWake := gc.Context().(selfWakeMark); isWake {
-			lp.end()
+			lp.stopped()
 		} else {
 			lp.srv.sockets.Add(-1) // shed in OnOpen
 		}
 		return gnet.None
 	}
-	lp.gone(c)
+	lp.forget(c)
 	return gnet.None
 }
 
 // recoverCallback keeps a failure from ending the process: the action then ends the connection, or the loop.
 func (lp *loop) recoverCallback(action *gnet.Action, then gnet.Action) {
 	if p := recover(); p != nil {
-		lp.n.panics.Add(1)
-		lp.cfg.Log.Error("connection handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.current = nil
+		lp.sayPanic(p, nil)
+		lp.current, lp.atHand = nil, nil
 		*action = then
 	}
 }

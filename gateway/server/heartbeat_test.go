@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,7 +138,7 @@ func TestHeartbeatDoesNotOvertakeTheHandshake(t *testing.T) {
 			second := int64(time.Second)
 			for boundary := (fanout.Monotonic()/second + 1) * second; fanout.Monotonic() < boundary+1000; {
 				c.seen = lp.now()
-				lp.startBeat(c)
+				lp.startHeartbeat(c)
 				lp.expireOpen(c, c.seen)
 				lp.wheel.remove(&lp.conns, c)
 			}
@@ -145,5 +146,86 @@ func TestHeartbeatDoesNotOvertakeTheHandshake(t *testing.T) {
 				t.Errorf("%d bytes leave before the 101", sent)
 			}
 		})
+	}
+}
+
+// A ping that goes out late, because the loop was away, is judged from when it was sent.
+func TestLatePingIsJudgedFromWhenItWasSent(t *testing.T) {
+	t.Parallel()
+	for _, late := range []uint32{0, 8, 300} {
+		s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.PingInterval, cfg.PongTimeout = 1, time.Hour, 4*time.Second })
+		dial(t, s)
+		lp := s.loops[0]
+		onLoop(t, lp, func() { // the clock of these calls runs ahead: nothing here waits
+			c := lp.conns.at(1)
+			sentAt := lp.pingAt(c) + late
+			lp.expireOpen(c, sentAt)
+			if c.flags&flagPinged == 0 {
+				t.Errorf("%d s late: no ping was sent", late)
+			}
+			lp.expireOpen(c, sentAt+3)
+			if c.flags&flagEnding != 0 {
+				t.Errorf("%d s late: ended 3 s after its ping, a pong may take 4", late)
+			}
+			lp.expireOpen(c, sentAt+4)
+			if c.flags&flagEnding == 0 {
+				t.Errorf("%d s late: not ended 4 s after its ping", late)
+			}
+		})
+	}
+}
+
+// A slow consumer that takes bytes is alive, although its ping would wait behind its backlog. What does not move is for
+// -max-backlog-age to judge.
+func TestProgressOfABacklogIsLife(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) {
+		slowConfig(SlowClose)(cfg)
+		cfg.MaxBacklog, cfg.MaxBacklogAge = 64<<20, 1000*time.Hour
+		cfg.PingInterval, cfg.PongTimeout = time.Hour, 4*time.Second
+	})
+	lp := s.loops[0]
+	for _, pinged := range []bool{false, true} { // before the backlog began
+		p := dialSlow(t, s)
+		p.subscribe("a")
+		slot := uint32(0)
+		onLoop(t, lp, func() {
+			for slot = 1; lp.conns.at(slot).state != stateOpen; slot++ { // the record of the one before may still be there
+			}
+			if c := lp.conns.at(slot); pinged {
+				lp.expireOpen(c, lp.pingAt(c))
+			}
+		})
+		if pinged {
+			p.wantOp(ws.OpPing, "")
+		}
+		data := strings.Repeat("x", 4<<20)
+		feeder.Publish("notifications:a", data)
+		eventually(t, "there is a backlog", func() bool { return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 1 })
+		onLoop(t, lp, func() {
+			c := lp.conns.at(slot)
+			for _, after := range []uint32{0, 4, 1000} {
+				lp.expireOpen(c, lp.pingAt(c)+after)
+			}
+			if c.flags&flagEnding != 0 {
+				t.Errorf("pinged before: %t: ended for a missing pong, with a backlog that moves", pinged)
+			}
+		})
+		p.wantNotification("a", data) // and no ping before it
+		eventually(t, "the backlog is gone", func() bool { return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 0 })
+		onLoop(t, lp, func() { // from here on it is asked again
+			c := lp.conns.at(slot)
+			if idle := lp.now() - c.seen; idle > 60 || c.flags&flagPinged != 0 || c.due == 0 {
+				t.Errorf("pinged before: %t: after the backlog: idle for %d s, flags %b, due %d", pinged, idle, c.flags, c.due)
+			}
+			sentAt := lp.pingAt(c)
+			lp.expireOpen(c, sentAt)
+			lp.expireOpen(c, sentAt+4)
+			lp.settle(1 << 62)
+		})
+		p.wantOp(ws.OpPing, "")
+		p.wantClose(protocol.CloseHeartbeatMissed)
+		_ = p.nc.Close()
+		eventually(t, "its socket is given back", func() bool { return sockets(s) == 0 })
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // A client whose token cannot be judged yet is sent away for a time between these: a key set is fetched at most once in
@@ -18,9 +19,7 @@ const (
 )
 
 // identify says who sent a request. Without a verifier nobody is asked, and who is a label or nil.
-//
-// Runs on the loop.
-func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err error) {
+func (lp *loop) identify(req *http1.Request) (who *identity.Identity, err error) {
 	if lp.cfg.Verifier == nil {
 		if req.User == "" {
 			return nil, nil
@@ -36,18 +35,16 @@ func (lp *loop) identify(req *protocol.Request) (who *identity.Identity, err err
 
 // refuseToken answers a request whose token is not good, and says why: with an HTTP status, or, to whoever offered our
 // sub-protocol, with a close code, for a page cannot read a status. out is the 101 that answers the request.
-//
-// Runs on the loop.
 func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	why := err.Error()
-	refusal, closing := *protocol.RefuseToken, protocol.ErrTokenRefused.Because(why)
+	refusal, closing := *http1.RefuseToken, protocol.ErrTokenRefused.Because(why)
 	switch {
 	case errors.Is(err, identity.ErrNoToken):
-		refusal = *protocol.RefuseNoToken
+		refusal = *http1.RefuseNoToken
 	case errors.Is(err, identity.ErrExpired):
-		refusal, closing = *protocol.RefuseExpired, protocol.ErrTokenExpired.Because(why)
-	case errors.Is(err, identity.ErrUnknownKey), errors.Is(err, identity.ErrNotYet):
-		refusal, closing = *protocol.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
+		refusal, closing = *http1.RefuseExpired, protocol.ErrTokenExpired.Because(why)
+	case isEarly(err):
+		refusal, closing = *http1.RefuseKey, protocol.TryAgainAfter((retryTokenLeast + rand.N(retryTokenMost-retryTokenLeast)).Milliseconds())
 	}
 	if refusal.Body == "" {
 		refusal.Body = why
@@ -55,15 +52,19 @@ func (lp *loop) refuseToken(c *conn, out []byte, coded bool, err error) {
 	lp.countRefusal(&refusal)
 	lp.event(c, "refused", why)
 	if coded {
-		lp.sendAway(c, protocol.AppendCloseFrame(out, closing))
+		lp.turnAway(c, protocol.Carillon.AppendClose(out, closing))
 	} else {
-		lp.sendAway(c, protocol.AppendRefusal(lp.out[:0], &refusal))
+		lp.turnAway(c, http1.AppendRefusal(lp.out[:0], &refusal))
 	}
 }
 
+// isEarly reports whether a token cannot be judged yet, or is not valid yet: the same token may be good a little later.
+// A token whose key the issuer has retired is not: identity makes that an ErrExpired as well.
+func isEarly(err error) bool {
+	return (errors.Is(err, identity.ErrUnknownKey) || errors.Is(err, identity.ErrNotYet)) && !errors.Is(err, identity.ErrExpired)
+}
+
 // subscribePersonal subscribes a client to the channel that is its own, if the gateway is told to.
-//
-// Runs on the loop.
 func (lp *loop) subscribePersonal(c *conn) {
 	if lp.cfg.Verifier == nil || lp.cfg.PersonalChannel == "" {
 		return
@@ -71,49 +72,46 @@ func (lp *loop) subscribePersonal(c *conn) {
 	raw := strings.ReplaceAll(lp.cfg.PersonalChannel, "{sub}", c.who.User)
 	name, err := protocol.ParseChannel(raw)
 	if err != nil {
-		lp.refuseCommand(nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
+		lp.refuseCommand(c, nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
 		return
 	}
 	lp.subscribe(c, nil, name)
 }
 
 // may reports whether a connection may hear a channel. Without a verifier any may hear any.
-//
-// Runs on the loop.
 func (lp *loop) may(c *conn, channel string) bool {
 	return lp.cfg.Verifier == nil || c.who.May(channel)
 }
 
 // auth takes a new token on an open connection. The old one stays in force if it is not good.
-//
-// Runs on the loop.
 func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 	if lp.cfg.Verifier == nil {
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
 		return
 	}
 	if !lp.charge(c, min(authCharge, lp.cfg.MessageBurst/2)) {
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorRateLimited, "too many messages: wait a second")
 		return
 	}
 	who, err := lp.cfg.Verifier.Verify(cmd.Token, time.Now())
 	switch {
+	case isEarly(err):
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorInternal, err.Error()+": try again in a few seconds")
+		return
 	case err != nil:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, err.Error())
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, err.Error())
 		return
 	case who.User != c.who.User:
-		lp.refuseCommand(cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
+		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
 		return
 	}
 	c.who = who
 	lp.wheel.schedule(&lp.conns, c, lp.expiry(c))
-	lp.answer(&protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
+	lp.answer(c, &protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
 	lp.giveUpForbidden(c)
 }
 
 // giveUpForbidden ends the subscriptions that a connection's new token does not allow, and says so.
-//
-// Runs on the loop.
 func (lp *loop) giveUpForbidden(c *conn) {
 	var forbidden []string // the list must not change while it is walked
 	for channel := range lp.index.Each(c.subs) {
@@ -123,14 +121,12 @@ func (lp *loop) giveUpForbidden(c *conn) {
 	}
 	for _, channel := range forbidden {
 		lp.unsubscribe(c, nil, channel)
-		lp.refuseCommand(nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
+		lp.refuseCommand(c, nil, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
 	}
 }
 
 // expiry is the second at which a connection's identity ends. It is worked out anew whenever it is needed: tokens go
 // by the clock on the wall, which may be set.
-//
-// Runs on the loop.
 func (lp *loop) expiry(c *conn) uint32 {
 	left := min(max(0, time.Until(c.who.Expires)), 24*time.Hour) // a token may outlive the counting of seconds
 	return lp.now() + seconds(left)

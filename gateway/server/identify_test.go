@@ -26,6 +26,12 @@ type issuer struct {
 // askForTokens has a server ask for the tokens of the issuer it returns.
 func askForTokens(t *testing.T) (*issuer, func(*Config)) {
 	t.Helper()
+	return askForTokensOr(t, identity.Config{})
+}
+
+// askForTokensOr is askForTokens for a server that has other keys as well.
+func askForTokensOr(t *testing.T, keys identity.Config) (*issuer, func(*Config)) {
+	t.Helper()
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("a secret of at least 32 random bytes"), 0o600); err != nil {
 		t.Fatal(err)
@@ -34,7 +40,8 @@ func askForTokens(t *testing.T) (*issuer, func(*Config)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := identity.New(identity.Config{SecretFile: secret})
+	keys.SecretFile = secret
+	verifier, err := identity.New(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +154,9 @@ func TestWhyATokenIsRefused(t *testing.T) {
 	}
 }
 
+// tokenOfUnknownKey is ann's until 2100, by a key with the name a.
+var tokenOfUnknownKey = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDB9." + strings.Repeat("A", 86)
+
 // While the key set lacks a token's key the client is sent away for a while, not for good.
 func TestTokenOfAKeyNotYetKnown(t *testing.T) {
 	t.Parallel()
@@ -155,9 +165,8 @@ func TestTokenOfAKeyNotYetKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, _ := startServer(t, func(cfg *Config) { cfg.Verifier = verifier })
-	token := "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhbm4iLCJleHAiOjQxMDI0NDQ4MDB9." + strings.Repeat("A", 86)
 	p := dialRaw(t, s)
-	p.write(with("Authorization: Bearer " + token))
+	p.write(with("Authorization: Bearer " + tokenOfUnknownKey))
 	switch r, body := p.response(); {
 	case r.StatusCode != http.StatusServiceUnavailable || r.Header.Get("Retry-After") == "":
 		t.Errorf("%d, Retry-After %q, want 503 with one", r.StatusCode, r.Header.Get("Retry-After"))
@@ -165,7 +174,7 @@ func TestTokenOfAKeyNotYetKnown(t *testing.T) {
 		t.Errorf("body %q, want %q", body, identity.ErrUnknownKey)
 	}
 	p = dialRaw(t, s)
-	p.write(with("Sec-WebSocket-Protocol: carillon.v1, bearer." + token))
+	p.write(with("Sec-WebSocket-Protocol: carillon.v1, bearer." + tokenOfUnknownKey))
 	p.wantStatus(http.StatusSwitchingProtocols)
 	if c := p.wantClose(protocol.CloseTryAgainLater); !strings.HasPrefix(c.reason, "retry=") {
 		t.Errorf("reason %q, want a hint", c.reason)
@@ -274,6 +283,22 @@ func TestTokenIsRefreshedInBand(t *testing.T) {
 	if now := time.Now(); now.Before(ends) {
 		t.Errorf("closed %s before the new token ended", ends.Sub(now))
 	}
+}
+
+// A new token that cannot be judged yet is not a bad one: the client is told to try again, and the old one stays in force.
+func TestNewTokenThatCannotBeJudgedYet(t *testing.T) {
+	t.Parallel()
+	is, ask := askForTokensOr(t, identity.Config{JWKSURL: "http://127.0.0.1:1/keys"}) // which is not fetched: nobody runs the verifier
+	s, _ := startServer(t, ask)
+	p := dialRaw(t, s)
+	p.write(with("Authorization: Bearer " + is.token("ann", 0, time.Minute, "user:ann")))
+	p.wantStatus(http.StatusSwitchingProtocols)
+	p.want("connected")
+	m := p.say(`{"type":"auth","id":1,"token":"` + tokenOfUnknownKey + `"}`)
+	if m.Type != "error" || m.Code != "internal" || string(m.ID) != "1" || !strings.Contains(m.Message, "try again") {
+		t.Errorf("auth with a token whose key is not fetched: %+v, want internal and to try again", m)
+	}
+	p.subscribe("user:ann")
 }
 
 // A token may end when seconds are no longer counted in 32 bits.

@@ -34,7 +34,7 @@ type ConnectionInfo struct {
 	Channels     []string `json:"channels"` // the newest, maxChannelList at most
 	ChannelCount int      `json:"channelCount"`
 	Age          uint32   `json:"ageSeconds"`   // whole seconds since its socket was accepted
-	Idle         uint32   `json:"idleSeconds"`  // whole seconds since a byte of it came
+	Idle         uint32   `json:"idleSeconds"`  // whole seconds since its last sign of life: a byte of it, or the end of its backlog
 	Backlog      int      `json:"backlogBytes"` // that wait for it
 	Stuck        uint32   `json:"stuckSeconds"` // whole seconds since it took a byte of its backlog; 0 without one
 }
@@ -48,8 +48,8 @@ func (s *Server) Connections(ctx context.Context, q ConnectionQuery) (Connection
 	parts := make(chan []ConnectionInfo, len(s.loops))
 	asked := 0
 	for _, lp := range s.loops {
-		scan := &scan{q: q, left: &left, matched: &matched, done: parts}
-		if lp.call(func() { lp.scan(scan, 1) }) {
+		scan := &scan{ctx: ctx, q: q, left: &left, matched: &matched, done: parts}
+		if lp.call(func() { lp.scan(scan) }) {
 			asked++
 		}
 	}
@@ -68,47 +68,57 @@ func (s *Server) Connections(ctx context.Context, q ConnectionQuery) (Connection
 
 // scan is one loop's part of an inspection.
 type scan struct {
+	ctx           context.Context //nolint:containedctx // of whoever waits for the answer
 	q             ConnectionQuery
 	left, matched *atomic.Int64 // of all loops
 	found         []ConnectionInfo
 	done          chan<- []ConnectionInfo
 }
 
-// scan looks at the connections from a slot on, a step at a time.
-//
-// Runs on the loop.
-func (lp *loop) scan(sc *scan, from uint32) {
-	for n := 0; from <= lp.conns.used; from++ {
-		if n++; n > kickStep {
-			lp.call(func() { lp.scan(sc, from) })
-			return
-		}
-		c := lp.conns.at(from)
-		if !lp.matches(c, &sc.q) {
-			continue
-		}
-		sc.matched.Add(1)
-		if sc.left.Add(-1) >= 0 {
-			sc.found = append(sc.found, lp.describe(c))
-		}
+// scan begins a sweep that looks at the connections.
+func (lp *loop) scan(sc *scan) {
+	sw := &sweep{done: func() { sc.done <- sc.found }}
+	sw.visit = func(c *conn) int {
+		sw.park = sc.ctx.Err() != nil // nobody waits for the answer any more
+		return lp.look(sc, c)
 	}
-	sc.done <- sc.found
+	lp.startSweep(sw)
 }
 
-// Runs on the loop.
+// look adds a connection to what was found, if it matches. It returns how much work that was: the channels of a
+// connection are a list, and to look for one in it is to read it.
+func (lp *loop) look(sc *scan, c *conn) (units int) {
+	if !lp.matches(c, &sc.q) {
+		return 1
+	}
+	units = 1
+	if sc.q.Channel != "" {
+		units += int(c.count)
+		if !lp.index.Subscribed(c.subs, sc.q.Channel) {
+			return units
+		}
+	}
+	sc.matched.Add(1)
+	if sc.left.Add(-1) >= 0 {
+		sc.found = append(sc.found, lp.describe(c))
+		units = max(units, lookEvery)
+	}
+	return units
+}
+
+// matches tells whether a connection is asked for, its channels left aside.
 func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
 	switch {
 	case c.state == stateFree, c.state == stateDead:
 		return false
 	case q.User != "" && (c.who == nil || c.who.User != q.User):
 		return false
-	case q.Backlogged && !lp.busy.has(c.slot):
+	case q.Backlogged && !lp.backlogs.has(c.slot):
 		return false
 	}
-	return q.Channel == "" || lp.index.Subscribed(c.subs, q.Channel)
+	return true
 }
 
-// Runs on the loop.
 func (lp *loop) describe(c *conn) ConnectionInfo {
 	now := lp.now()
 	info := ConnectionInfo{

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // Kick says which connections are to be ended, and how. One of User and Client is given.
@@ -18,9 +19,6 @@ type Kick struct {
 
 const kickWindow = time.Second
 
-// kickStep is how many connections are looked at before the loop turns to its sockets.
-const kickStep = 4096
-
 // Kick ends connections and returns how many. The error is ctx's. Must not run on the loop: it waits for all loops.
 func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 	match := func(c *conn) bool { return c.who != nil && c.who.User == k.User }
@@ -31,15 +29,15 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 		}
 		match = func(c *conn) bool { return c.key == key }
 	}
-	how := func() *protocol.CloseError { return protocol.ErrKicked }
+	how := func() *websocket.CloseError { return protocol.ErrKicked }
 	if k.Return {
-		how = func() *protocol.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
+		how = func() *websocket.CloseError { return protocol.RestartAfter(rand.Int64N(kickWindow.Milliseconds())) }
 	}
 	var ended atomic.Int64
 	asked := 0
 	done := make(chan struct{}, len(s.loops))
 	for _, lp := range s.loops {
-		if lp.call(func() { lp.kick(1, match, how, &ended, done) }) {
+		if lp.call(func() { lp.kick(match, how, &ended, done) }) {
 			asked++
 		}
 	}
@@ -53,20 +51,17 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 	return int(ended.Load()), nil
 }
 
-// kick ends the connections that match, from a slot on, a step at a time.
-//
-// Runs on the loop.
-func (lp *loop) kick(from uint32, match func(*conn) bool, how func() *protocol.CloseError, ended *atomic.Int64, done chan<- struct{}) {
-	for looked, told := 0, 0; from <= lp.conns.used; from++ {
-		if looked++; looked > kickStep || told == drainStep {
-			lp.call(func() { lp.kick(from, match, how, ended, done) })
-			return
-		}
-		if c := lp.conns.at(from); c.state == stateOpen && c.flags&flagDoomed == 0 && match(c) {
-			told++
+// kick begins a sweep that ends the connections that match.
+func (lp *loop) kick(match func(*conn) bool, how func() *websocket.CloseError, ended *atomic.Int64, done chan<- struct{}) {
+	lp.startSweep(&sweep{
+		visit: func(c *conn) int {
+			if c.state != stateOpen || c.flags&flagEnding != 0 || !match(c) {
+				return 1
+			}
 			ended.Add(1)
-			lp.doom(c, how())
-		}
-	}
-	done <- struct{}{}
+			lp.end(c, how())
+			return lookEvery
+		},
+		done: func() { done <- struct{}{} },
+	})
 }

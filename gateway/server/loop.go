@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,13 +10,14 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/protocol"
 )
 
 // sliceFor is how long a loop works through its mailbox before it looks at its sockets again.
 const sliceFor = 2 * time.Millisecond
 
-// loop is one event loop and everything it owns. It is the event handler of its own gnet engine.
+// loop is one event loop, for as long as the process lives: what outlasts the gnet engines that serve it. It is the event
+// handler of its own engine. There are three lifetimes, each with a type of its own: the process (loop, with its mailbox
+// and counters), one life of an engine ([engine]: connections, index, timers), and one turn under way ([broadcast]).
 type loop struct {
 	// Fixed at creation.
 	gnet.BuiltinEventEngine
@@ -28,38 +28,8 @@ type loop struct {
 	up  chan struct{}   // closed when the loop runs for the first time
 
 	// Owned by the loop.
-	owner    loopOwner
-	el       gnet.EventLoop
-	conns    arena
-	index    *fanout.Index[member]
-	wheel    wheel
-	busy     bitset // slots with a backlog
-	doomed   []doomed
-	current  *conn    // the connection that gnet is calling us for
-	calls    []func() // taken from the mailbox, not yet run
-	writable []uint32 // taken from the mailbox, not yet flushed
-	upgrader *protocol.Upgrader
-	decoder  protocol.Decoder
-	limits   protocol.Limits
-	out      []byte // answers to the connection at hand, written together
-	scratch  []byte
-	turn     *fanout.Turn[member]
-	batch    fanout.Batch // being sent by turn
-	run      fanout.Run   // being sent to its subscribers
-	sending  bool         // turn is under way
-	walking  bool         // run is not sent to all yet
-	everyone uint32       // the walk over all connections: the next slot; 0 when there is none
-	ticked   uint32       // second up to which timers are to be handled
-	wake     selfWake
-	drain    drainState
-	deflate  compression
-	began    int64 // when the turn began, as fanout.Monotonic tells
-	written  int64 // when the turn's last run was written
-	events   eventLog
-	width    int            // connections that the run went to so far
-	observe  func(ns int64) // lp.published, bound once
-	pong     []byte         // the message heartbeat of second pongAt
-	pongAt   uint32
+	owner loopOwner
+	*engine
 
 	boot struct { // Owned by the goroutine of OnBoot, then by that of OnTick.
 		engine gnet.Engine
@@ -69,51 +39,28 @@ type loop struct {
 	upOnce sync.Once
 
 	// Atomic.
-	n loopCounters
+	n     loopCounters
+	asked atomic.Bool // another loop has asked this one to relieve
 
 	mailbox mailbox
 }
 
-// doomed is a connection to be ended when no walk over subscribers is under way.
-type doomed struct {
-	c     *conn
-	err   *protocol.CloseError // nil: the socket is broken, close it
-	label string               // why, for the metric, when err is nil
-}
-
 func newLoop(id int, srv *Server) *loop {
-	lp := &loop{
-		id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{}),
-		index:    fanout.NewIndex[member](),
-		upgrader: protocol.NewUpgrader(srv.cfg.Upgrade),
-		limits:   protocol.Limits{MaxMessage: srv.cfg.MaxMessage, MaxFragments: srv.cfg.MaxFragments, AllowBinary: srv.cfg.echoes()},
-	}
-	lp.deflate.limits = lp.limits
-	lp.deflate.limits.Inflater = new(protocol.Inflater)
-	lp.turn = fanout.NewTurn(lp.index)
-	lp.observe = lp.published
+	lp := &loop{id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{})}
 	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
+	lp.engine = newEngine(lp, nil)
 	return lp
 }
 
-// now is the time in whole seconds since the process started.
-func (lp *loop) now() uint32 { return nowSeconds() }
-
-func nowSeconds() uint32 { return uint32(fanout.Monotonic()/int64(time.Second)) + 1 }
-
 // Run is where every wake-up leads: it works through the mailbox. It implements gnet.Runnable.
-//
-// Runs on the loop.
 func (lp *loop) Run(context.Context) error {
 	return lp.work()
 }
 
 // work does what the mailbox and the timers ask for, for about sliceFor; if something is left it asks to be called
 // again, behind the sockets that have become ready. The error ends the loop.
-//
-// Runs on the loop.
 func (lp *loop) work() (err error) {
-	defer lp.recoverWork()
+	defer lp.recoverWork(&err)
 	lp.owner.mustOwn()
 	lp.n.beat.Store(int64(lp.now()))
 	start := fanout.Monotonic()
@@ -122,16 +69,18 @@ func (lp *loop) work() (err error) {
 		if more := lp.takeMail(); !more {
 			break
 		}
-		lp.reap()
 		if lp.srv.stopping.Load() {
 			return gneterrors.ErrEngineShutdown
 		}
 		// Sockets that take bytes again have half of the time at most, so that neither they nor the turn wait for the
 		// other's end.
 		flushed := lp.flushWritable(start + int64(sliceFor)/2)
-		sent := lp.sendTurn(deadline)
+		// Sweeps have a quarter, all together, and have it while publications never end, too.
+		swept := len(lp.sweeps) == 0 || lp.stepSweeps(min(deadline, fanout.Monotonic()+int64(sliceFor)/4))
+		sent := lp.relieve() && lp.sendTurn(deadline) // nothing is added to backlogs while they are over their total
 		expired := lp.expireTimers(deadline)
-		if end = fanout.Monotonic(); !flushed || !sent || !expired || end > deadline {
+		relieved := lp.relieve()
+		if end = fanout.Monotonic(); !flushed || !swept || !sent || !expired || !relieved || end > deadline {
 			lp.again()
 			break
 		}
@@ -145,8 +94,6 @@ func (lp *loop) work() (err error) {
 // takeMail empties the mailbox: calls are carried out, sockets that take bytes again are listed, the batch becomes the
 // next turn, unless one is under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether
 // there is anything to do; if not, the next post wakes the loop.
-//
-// Runs on the loop.
 func (lp *loop) takeMail() bool {
 	mb := &lp.mailbox
 	mb.mu.Lock()
@@ -156,18 +103,14 @@ func (lp *loop) takeMail() bool {
 	}
 	lp.calls, mb.calls = append(lp.calls, mb.calls...), nil
 	lp.writable, mb.writable = append(lp.writable, mb.writable...), nil
-	more := lp.sending || take || len(lp.calls) > 0 || len(lp.writable) > 0 || lp.wheel.pending(lp.ticked)
+	more := lp.sending || take || len(lp.calls) > 0 || len(lp.writable) > 0 || len(lp.sweeps) > 0 || len(lp.endings) > 0 ||
+		lp.wheel.pending(lp.ticked)
 	mb.awake = more
 	mb.mu.Unlock()
 
 	// Should one of these fail, the next work goes on behind it.
 	if take {
-		lp.batch.TellGaps(time.Now().UnixMilli())
-		lp.turn.Load(lp.batch.Items)
-		lp.began = fanout.Monotonic()
-		lp.written = lp.began // nobody may be left who hears any of it
-		lp.sending = true
-		lp.n.turns.Add(1)
+		lp.startTurn()
 	}
 	for len(lp.calls) > 0 {
 		f := lp.calls[0]
@@ -177,102 +120,44 @@ func (lp *loop) takeMail() bool {
 	return more
 }
 
-// published takes note of a publication whose last write is done, so many nanoseconds after it was taken from the
-// source. Runs on the loop.
-func (lp *loop) published(ns int64) {
-	lp.n.latency.observe(ns)
-	lp.n.width.observe(int64(lp.width))
-}
-
 // flushWritable sends what sockets take of their backlogs. It reports false when the deadline came first.
-//
-// Runs on the loop.
 func (lp *loop) flushWritable(deadline int64) bool {
+	if !lp.settle(deadline) {
+		return false
+	}
 	for i := 1; len(lp.writable) > 0; i++ {
 		slot := lp.writable[0]
 		lp.writable = lp.writable[1:]
-		lp.flush(lp.conns.at(slot))
-		if i%8 == 0 {
-			lp.reap()
-			if fanout.Monotonic() > deadline {
-				return len(lp.writable) == 0
-			}
+		lp.atHand = lp.conns.at(slot)
+		lp.flush(lp.atHand)
+		lp.atHand = nil
+		if i%8 == 0 && (!lp.settle(deadline) || fanout.Monotonic() > deadline) {
+			return len(lp.writable) == 0 && len(lp.endings) == 0
 		}
 	}
-	lp.reap()
-	return true
+	return lp.settle(deadline)
 }
 
 // expireTimers handles the connections whose second has come. It reports false when the deadline came first.
-//
-// Runs on the loop.
 func (lp *loop) expireTimers(deadline int64) bool {
+	if !lp.settle(deadline) {
+		return false
+	}
 	for i := 1; ; i++ {
 		c := lp.wheel.pop(&lp.conns, lp.ticked)
 		if c == nil {
-			lp.reap()
-			return true
+			return lp.settle(deadline)
 		}
+		lp.atHand = c
 		lp.expire(c)
-		if i%64 == 0 {
-			lp.reap()
-			if fanout.Monotonic() > deadline {
-				return false
-			}
+		lp.atHand = nil
+		if i%64 == 0 && (!lp.settle(deadline) || fanout.Monotonic() > deadline) {
+			return false
 		}
-	}
-}
-
-// doom has a connection closed with err as soon as no walk is under way: at the latest when the callback of gnet
-// that is running ends.
-//
-// Runs on the loop.
-func (lp *loop) doom(c *conn, err *protocol.CloseError) {
-	if c.flags&flagDoomed == 0 {
-		c.flags |= flagDoomed
-		lp.doomed = append(lp.doomed, doomed{c: c, err: err})
-	}
-}
-
-// kill has a connection closed whose socket is of no more use.
-//
-// Runs on the loop.
-func (lp *loop) kill(c *conn, label string) {
-	c.flags |= flagDoomed
-	lp.doomed = append(lp.doomed, doomed{c: c, label: label})
-}
-
-// reap ends the doomed. No walk over subscribers may be half-way through a slice of the index.
-//
-// Runs on the loop.
-func (lp *loop) reap() {
-	for i := 0; i < len(lp.doomed); i++ { // ending one can doom another
-		d := lp.doomed[i]
-		switch {
-		case d.c.state == stateFree || d.c.state == stateDead:
-		case d.err != nil:
-			lp.startClose(d.c, d.err)
-		default:
-			lp.cut(d.c, d.label)
-		}
-	}
-	clear(lp.doomed)
-	lp.doomed = lp.doomed[:0]
-}
-
-// recoverWork keeps a failure of our own from ending the engine and every connection on it: gnet does not recover.
-// What the failed handler was doing is lost; the loop goes on with the next thing.
-func (lp *loop) recoverWork() {
-	if p := recover(); p != nil {
-		lp.n.panics.Add(1)
-		lp.cfg.Log.Error("handler failed", "loop", lp.id, "panic", p, "stack", string(debug.Stack()))
-		lp.again()
 	}
 }
 
 // again has work called again, behind the sockets that have become ready.
-//
-// Runs on the loop.
 func (lp *loop) again() {
 	if lp.wake.fd == 0 { // not enrolled yet: before the sockets, then
 		_ = lp.el.Execute(lp.ctx, lp)
@@ -282,12 +167,7 @@ func (lp *loop) again() {
 }
 
 // publishGauges copies what statistics show of the loop's state.
-//
-// Runs on the loop.
 func (lp *loop) publishGauges() {
 	lp.n.channels.Store(int64(lp.index.Channels()))
 	lp.n.subscriptions.Store(int64(lp.index.Subscriptions()))
 }
-
-// keys numbers connections; shared by all loops. Zero is never used.
-var keys atomic.Uint64

@@ -17,6 +17,10 @@ type mailbox struct {
 	writable []uint32       // Guarded by mu. Slots whose socket takes bytes again.
 	calls    []func()       // Guarded by mu.
 	awake    bool           // Guarded by mu. The loop knows that it must look here: no wake-up is needed.
+
+	// waking counts those who are waking the loop. It is added to with mu held and el there, so that whoever has set el
+	// to nil can wait for the last of them. They do not hold mu itself: the loop that they wake wants it at once.
+	waking sync.WaitGroup
 }
 
 // Post implements [fanout.Loop]. Safe to call from any goroutine.
@@ -70,11 +74,15 @@ func (lp *loop) call(f func()) bool {
 // wakeLocked wakes the loop unless it is awake, and unlocks the mailbox.
 func (lp *loop) wakeLocked() {
 	mb := &lp.mailbox
-	wake, el := !mb.awake, mb.el
+	wake, el := !mb.awake && mb.el != nil, mb.el
 	mb.awake = true
+	if wake {
+		mb.waking.Add(1)
+	}
 	mb.mu.Unlock()
-	if wake && el != nil {
+	if wake {
 		lp.n.post.wakeups.Add(1)
 		_ = el.Execute(lp.ctx, lp) // fails only when the engine is shutting down: nothing is left to send to
+		mb.waking.Done()
 	}
 }

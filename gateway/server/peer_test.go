@@ -11,20 +11,18 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/gobwas/ws"
 	"github.com/gobwas/ws/wsflate"
-	"golang.org/x/sys/unix"
+
+	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
 // handshake is a valid request head.
-const handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+var handshake = gatewaytest.Head()
 
-// peer is a client that says exactly what a test wants, byte for byte.
+// peer is a [gatewaytest.Client] whose methods fail the test.
 type peer struct {
 	t  testing.TB
 	nc *net.TCPConn
@@ -46,22 +44,19 @@ func dialRaw(t testing.TB, s *Server) *peer {
 
 // tryDial connects; options are set before.
 func tryDial(t testing.TB, addr string, options func(fd int) error) (*peer, error) {
-	dialer := net.Dialer{Timeout: patience, Control: func(_, _ string, rc syscall.RawConn) (err error) {
-		if options != nil {
-			failed := rc.Control(func(fd uintptr) { err = options(int(fd)) })
-			err = errors.Join(failed, err)
-		}
-		return err
-	}}
-	nc, err := dialer.DialContext(t.Context(), "tcp", addr)
+	if options == nil {
+		return tryDialWith(t, addr)
+	}
+	return tryDialWith(t, addr, gatewaytest.Socket(options))
+}
+
+func tryDialWith(t testing.TB, addr string, options ...gatewaytest.Option) (*peer, error) {
+	c, err := gatewaytest.Connect(addr, options...)
 	if err != nil {
 		return nil, err
 	}
-	t.Cleanup(func() { _ = nc.Close() })
-	if err := nc.SetDeadline(time.Now().Add(2 * patience)); err != nil {
-		return nil, err
-	}
-	return &peer{t: t, nc: nc.(*net.TCPConn), br: bufio.NewReader(nc)}, nil
+	t.Cleanup(func() { _ = c.Close() })
+	return &peer{t: t, nc: c.TCPConn, br: c.In}, nil
 }
 
 // dial connects, upgrades, and takes the `connected`.
@@ -72,8 +67,7 @@ func dial(t testing.TB, s *Server) *peer {
 	return p
 }
 
-// dialSlow is dial with small buffers, so that little is in flight, and with the segments of a real network: loopback's
-// are so large that a small window stays closed until a timer opens it.
+// dialSlow is dial for a slow reader, [gatewaytest.Slow], with little in flight.
 func dialSlow(t testing.TB, s *Server) *peer {
 	t.Helper()
 	p := dialSlowRaw(t, s)
@@ -84,11 +78,7 @@ func dialSlow(t testing.TB, s *Server) *peer {
 // dialSlowRaw is dialSlow without a handshake.
 func dialSlowRaw(t testing.TB, s *Server) *peer {
 	t.Helper()
-	p, err := tryDial(t, s.Addr(), func(fd int) error {
-		return errors.Join(
-			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1000),
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<10))
-	})
+	p, err := tryDialWith(t, s.Addr(), gatewaytest.Slow())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,30 +156,23 @@ func (p *peer) subscribe(channels ...string) {
 
 // clientFrame is a masked frame.
 func clientFrame(fin bool, op ws.OpCode, payload string) string {
-	f := ws.MaskFrameInPlaceWith(ws.NewFrame(op, fin, []byte(payload)), [4]byte{0x17, 0x2e, 0xa5, 0xfc})
-	return string(ws.MustCompileFrame(f))
+	return gatewaytest.Frame(fin, op, payload)
 }
 
 func closeFrame(code ws.StatusCode, reason string) string {
-	return clientFrame(true, ws.OpClose, string(ws.NewCloseFrameBody(code, reason)))
+	return gatewaytest.CloseFrame(code, reason)
 }
 
-// frame reads one frame and holds it to what RFC 6455 allows a server.
+// frame reads one frame. Beyond what RFC 6455 allows a server, it holds the gateway to whole text messages, and to
+// compress only what was agreed on.
 func (p *peer) frame() (ws.OpCode, []byte, error) {
-	h, err := ws.ReadHeader(p.br)
+	h, payload, err := gatewaytest.ReadFrame(p.br)
 	if err != nil {
 		return 0, nil, err
 	}
 	compressed := p.deflate && h.Rsv == 4 && h.OpCode == ws.OpText
-	if h.Masked || !h.Fin || h.Rsv != 0 && !compressed || h.OpCode != ws.OpText && !h.OpCode.IsControl() {
+	if !h.Fin || h.Rsv != 0 && !compressed || h.OpCode != ws.OpText && !h.OpCode.IsControl() {
 		return 0, nil, fmt.Errorf("torn stream: frame header %+v", h)
-	}
-	if h.Length > 16<<20 {
-		return 0, nil, fmt.Errorf("torn stream: frame of %d bytes", h.Length)
-	}
-	payload := make([]byte, h.Length)
-	if _, err := io.ReadFull(p.br, payload); err != nil {
-		return 0, nil, fmt.Errorf("torn frame: %w", err)
 	}
 	if compressed {
 		p.deflated++
@@ -203,22 +186,7 @@ func (p *peer) frame() (ws.OpCode, []byte, error) {
 	return h.OpCode, payload, nil
 }
 
-// message is any message of the gateway.
-type message struct {
-	Type      string          `json:"type"`
-	ID        json.RawMessage `json:"id"`
-	ClientID  string          `json:"clientId"`
-	UserID    string          `json:"userId"`
-	Channel   string          `json:"channel"`
-	Data      string          `json:"data"`
-	Code      string          `json:"code"`
-	Message   string          `json:"message"`
-	Reason    string          `json:"reason"`
-	Dropped   int             `json:"dropped"`
-	ExpiresAt int64           `json:"expiresAt"`
-	Heartbeat int64           `json:"heartbeatMs"`
-	Timestamp int64           `json:"timestamp"`
-}
+type message = gatewaytest.Message
 
 // next reads the next message; anything else is an error, a close frame a *closed.
 func (p *peer) next() (m message, err error) {

@@ -16,8 +16,6 @@ const malformedPart = 20
 
 // refill gives back what the seconds since the connection was last heard from are worth. c.seen is still that second:
 // it and c.spent are the whole token bucket.
-//
-// Runs on the loop.
 func (lp *loop) refill(c *conn, now uint32) {
 	if c.spent > 0 && now != c.seen {
 		back := min(uint64(now-c.seen)*uint64(lp.cfg.MessageRate), uint64(c.spent))
@@ -27,8 +25,6 @@ func (lp *loop) refill(c *conn, now uint32) {
 
 // charge takes n out of a connection's bucket. It reports false when it is empty: what was asked for is not done.
 // Whoever goes on all the same and takes as much again is closed (4102).
-//
-// Runs on the loop.
 func (lp *loop) charge(c *conn, n int) bool {
 	if lp.cfg.MessageRate == 0 {
 		return true
@@ -36,7 +32,7 @@ func (lp *loop) charge(c *conn, n int) bool {
 	spent := int(c.spent) + n
 	c.spent = uint16(min(spent, 2*lp.cfg.MessageBurst))
 	if spent > 2*lp.cfg.MessageBurst {
-		lp.doom(c, protocol.ErrRateLimit)
+		lp.end(c, protocol.ErrRateLimit)
 	}
 	return spent <= lp.cfg.MessageBurst
 }

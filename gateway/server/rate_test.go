@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -106,6 +107,55 @@ func TestDefaultBurstHoldsAllChannels(t *testing.T) {
 	for range 1000 {
 		p.want("subscribed")
 	}
+}
+
+// A client that comes back subscribes to all the channels it may have, whatever that number is set to: many in a command,
+// as our client does, or one by one. The default burst has room for it, and so has a burst of just as many.
+func TestAllChannelsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ channels, burst, step int }{
+		{channels: 10_000, step: 100},
+		{channels: 10_000, step: 1},
+		{channels: 3_000, burst: 3_000, step: 100},
+		{channels: 3_000, burst: 3_000, step: 1},
+	} {
+		s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst, cfg.MaxChannels = 1, tc.burst, tc.channels })
+		p := dial(t, s)
+		for from := 0; from < tc.channels; from += tc.step {
+			names := make([]string, tc.step)
+			for i := range names {
+				names[i] = fmt.Sprintf(`"channel:%d"`, from+i)
+			}
+			p.send(`{"type":"subscribe","channels":[` + strings.Join(names, ",") + `]}`)
+			for range names {
+				p.want("subscribed")
+			}
+		}
+	}
+}
+
+// Each counter of a connection holds the most that it can be set to.
+func TestCountersHoldTheirBounds(t *testing.T) {
+	t.Parallel()
+	var c conn
+	c.count--
+	if int(c.count) < MostChannels {
+		t.Errorf("a connection counts up to %d channels, MostChannels is %d", c.count, MostChannels)
+	}
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops, cfg.MessageRate, cfg.MessageBurst = 1, 1, MostBurst })
+	p := dial(t, s)
+	onLoop(t, s.loops[0], func() {
+		lp := s.loops[0]
+		c := lp.conns.at(1)
+		if !lp.charge(c, MostBurst) || lp.charge(c, MostBurst) || c.flags&flagEnding != 0 {
+			t.Errorf("a burst of %d is taken, and as much again refused: %d spent, flags %b", MostBurst, c.spent, c.flags)
+		}
+		if lp.charge(c, 1) || c.flags&flagEnding == 0 {
+			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.spent, c.flags)
+		}
+		lp.settle(1 << 62)
+	})
+	p.wantClose(protocol.CloseRateLimit)
 }
 
 // Compressed data takes the loop's time by the byte received, whatever comes out of it: so it is charged.

@@ -2,17 +2,16 @@ package server
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/http1"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // read takes what a connection sent. data is gnet's: it is changed in place and not kept.
-//
-// Runs on the loop.
 func (lp *loop) read(c *conn, data []byte) {
 	switch c.state {
 	case stateOpening:
@@ -20,9 +19,9 @@ func (lp *loop) read(c *conn, data []byte) {
 	case stateOpen:
 		lp.readFrames(c, data)
 	case stateClosing:
-		e := c.more()
+		e := c.extension()
 		if e.discarded += len(data); e.discarded > maxLinger {
-			lp.kill(c, "lingered")
+			lp.cut(c, "lingered")
 		}
 	default: // it is on its way out
 	}
@@ -31,8 +30,6 @@ func (lp *loop) read(c *conn, data []byte) {
 }
 
 // readHead waits for a whole request head and answers it. The first frames may come right behind it.
-//
-// Runs on the loop.
 func (lp *loop) readHead(c *conn, data []byte) {
 	c.flags |= flagAsked
 	if c.ext != nil && c.ext.refusal != nil {
@@ -56,19 +53,24 @@ func (lp *loop) readHead(c *conn, data []byte) {
 			lp.keepHead(c, data)
 			return
 		}
-		head, seen = rest, 0
 		if c.ext != nil && c.ext.in != nil {
+			rest = append(c.ext.in[:0], rest...) // to the front, so that its capacity is what is held
 			c.ext.in = rest
 		}
+		head, seen = rest, 0
 		data = rest
 	}
-	n := protocol.HeadLen(head, seen)
+	n := http1.HeadLen(head, seen)
 	switch {
 	case n > maxHead, n == 0 && len(head) > maxHead:
 		lp.refuse(c, refusalOfLong(head))
 		return
 	case n == 0:
 		lp.keepHead(c, data)
+		return
+	}
+	if lp.srv.draining.Load() { // it came before the drain, and its request now
+		lp.refuse(c, http1.RefuseDraining)
 		return
 	}
 	out, req, refusal := lp.upgrader.Upgrade(lp.out, head[:n])
@@ -86,44 +88,40 @@ func (lp *loop) readHead(c *conn, data []byte) {
 	}
 	lp.out = out
 	rest := head[n:]
-	c.ext = nil
+	if c.ext != nil {
+		c.ext.in = nil
+		lp.countUnfinished(c, false)
+		c.ext = nil
+	}
 	lp.open(c, req, who)
 	lp.readFrames(c, rest)
 }
 
 // keepHead keeps the first bytes of a request head that is not whole; those that follow are kept as they come.
-//
-// Runs on the loop.
 func (lp *loop) keepHead(c *conn, data []byte) {
-	if e := c.more(); e.in == nil {
+	if e := c.extension(); e.in == nil {
 		e.in = append([]byte(nil), data...)
 	}
+	lp.countUnfinished(c, false)
 }
 
-func refusalOfLong(head []byte) *protocol.Refusal {
+func refusalOfLong(head []byte) *http1.Refusal {
 	if bytes.IndexByte(head[:min(len(head), maxHead)], '\n') >= 0 {
-		return protocol.RefuseHeadLong
+		return http1.RefuseHeadLong
 	}
-	return protocol.RefuseLineLong
+	return http1.RefuseLineLong
 }
 
 // open makes the upgraded socket a connection. The 101 and the first message leave in one write.
-//
-// Runs on the loop.
-func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
+func (lp *loop) open(c *conn, req *http1.Request, who *identity.Identity) {
 	lp.wheel.remove(&lp.conns, c)
 	c.state, c.seen, c.who = stateOpen, lp.now(), who
 	lp.n.upgraded.Add(1)
 	lp.event(c, "opened", "")
 	lp.n.connections.Add(1)
-	if req.Deflate {
-		lp.startCompressing(c)
-	}
-	lp.startBeat(c)
+	lp.startDialect(c, req)
+	lp.startHeartbeat(c)
 	lp.expireOpen(c, c.seen) // nothing is overdue: it schedules what will be
-	if lp.cfg.echoes() {
-		return
-	}
 	connected := protocol.Message{
 		Type: protocol.MessageConnected, ClientID: lp.srv.ids.of(c.key), HeartbeatMs: lp.cfg.Heartbeat.Milliseconds(),
 	}
@@ -133,21 +131,11 @@ func (lp *loop) open(c *conn, req *protocol.Request, who *identity.Identity) {
 	if lp.cfg.Verifier != nil {
 		connected.ExpiresAt = who.Expires.UnixMilli()
 	}
-	lp.answer(&connected)
+	lp.answer(c, &connected)
 	lp.subscribePersonal(c)
 }
 
-// answer appends a message to what the connection at hand is told.
-//
-// Runs on the loop.
-func (lp *loop) answer(m *protocol.Message) {
-	m.Timestamp = time.Now().UnixMilli()
-	lp.out = protocol.AppendMessageFrame(lp.out, m)
-}
-
 // readFrames takes an open connection's bytes.
-//
-// Runs on the loop.
 func (lp *loop) readFrames(c *conn, data []byte) {
 	if len(data) > 0 {
 		now := lp.now()
@@ -156,17 +144,17 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 		c.flags &^= flagPinged
 	}
 	// An idle connection has no reader: this one is kept only if something is left in it.
-	var reader protocol.Reader
-	limits := lp.limitsOf(c)
+	var reader websocket.Reader
+	limits := &lp.limits[c.dialectNumber]
 	wasMid := false
 	if c.ext != nil {
 		reader = c.ext.reader
 		wasMid = reader.Mid()
 	}
-	for len(data) > 0 && c.flags&flagDoomed == 0 {
+	for len(data) > 0 && c.flags&flagEnding == 0 {
 		ev, used, err := reader.Next(data, limits)
 		if err != nil {
-			lp.doom(c, asCloseError(err))
+			lp.end(c, asCloseError(err))
 			break
 		}
 		data = data[used:]
@@ -179,55 +167,54 @@ func (lp *loop) readFrames(c *conn, data []byte) {
 }
 
 // keepReader keeps the reader if a message is unfinished, and the second at which that began.
-//
-// Runs on the loop.
-func (lp *loop) keepReader(c *conn, reader protocol.Reader, wasMid bool) {
+func (lp *loop) keepReader(c *conn, reader websocket.Reader, wasMid bool) {
 	if !reader.Mid() || c.state != stateOpen {
 		if c.ext != nil {
-			c.ext.reader = protocol.Reader{}
-			c.less()
+			c.ext.reader = websocket.Reader{}
+			lp.countUnfinished(c, false)
+			c.dropExt()
 		}
 		return
 	}
-	e := c.more()
+	e := c.extension()
 	e.reader = reader
 	if !wasMid {
 		e.midSince = lp.now()
 		lp.wheel.schedule(&lp.conns, c, lp.messageDue(e))
 	}
+	lp.countUnfinished(c, !wasMid)
 }
 
 // handle acts on one message or control frame.
-//
-// Runs on the loop.
-func (lp *loop) handle(c *conn, ev protocol.Event) {
+func (lp *loop) handle(c *conn, ev websocket.Event) {
 	within := lp.charge(c, 1+ev.Deflated/inflateUnit)
-	if lp.echo(c, ev) {
-		return
-	}
 	switch ev.Op {
-	case ws.OpText:
+	case ws.OpText, ws.OpBinary:
 		lp.n.commands.Add(1)
-		lp.command(c, ev.Payload, within)
+		out, cmd, err := c.dialect().Decode(lp.out, &lp.decoder, ev)
+		lp.out = out
+		if cmd != nil {
+			lp.command(c, cmd, err, within)
+		}
 	case ws.OpPing:
 		if !within {
 			return // RFC 6455 section 5.5.2 wants each ping answered; a flood is not
 		}
-		lp.out = protocol.AppendControlFrame(lp.out, ws.OpPong, ev.Payload)
+		lp.out = c.dialect().AppendPong(lp.out, ev.Payload)
 	case ws.OpPong: // proof of life, noted already
 	case ws.OpClose:
-		code, _, err := protocol.ParseClose(ev.Payload)
+		code, _, err := websocket.ParseClose(ev.Payload)
 		if err != nil {
-			lp.doom(c, asCloseError(err))
+			lp.end(c, asCloseError(err))
 			return
 		}
-		lp.doom(c, protocol.PeerClose(code))
+		lp.end(c, protocol.PeerClose(code))
 	default: // the reader gives out no others
 	}
 }
 
-func asCloseError(err error) *protocol.CloseError {
-	if e, ok := err.(*protocol.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
+func asCloseError(err error) *websocket.CloseError {
+	if e, ok := err.(*websocket.CloseError); ok { //nolint:errorlint // the reader returns this type only, never wrapped
 		return e
 	}
 	return protocol.ErrInternal

@@ -25,7 +25,7 @@ var errEngineOver = errors.New("self-wake: enroll: the engine has ended")
 // selfWakeMark is the context of the enrolled end's gnet connection.
 type selfWakeMark struct{}
 
-// now asks for the call. Runs on the loop.
+// now asks for the call.
 func (w *selfWake) now() {
 	if w.pending || w.fd == 0 {
 		return

@@ -25,15 +25,19 @@ type Server struct {
 	ids        clientIDs
 	lingerRoom int
 	addresses  *addresses // nil: no limit
+	after      func(time.Duration) <-chan time.Time
 
 	// Atomic.
 	sockets  atomic.Int64 // accepted and not yet closed, on all loops
 	refused  atomic.Int64 // of them, those that were refused and linger: they do not count as connections
+	leaving  atomic.Bool  // Run's context has ended: the drain comes, or is under way
 	draining atomic.Bool
 	stopping atomic.Bool
 	restarts atomic.Uint64
 	warned   atomic.Uint32 // second of the last line about refused newcomers
 	pace     pace
+
+	inbound inbound
 
 	ready chan struct{} // closed when every loop listens
 }
@@ -53,7 +57,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
-		ready: make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts),
+		inbound: inbound{limit: int64(cfg.MaxInboundTotal)},
+		ready:   make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts), after: time.After,
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))
@@ -83,8 +88,8 @@ func (s *Server) Loops() []fanout.Loop {
 // Ready is closed when every loop listens.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Run listens and serves until ctx ends; then it tells every client to come back (1012), waits for them to read it,
-// and returns nil. A loop that ends unasked is started again, and said. Must not run on the loop: it blocks.
+// Run listens and serves until ctx ends, and for Config.DrainDelay more; then it tells every client to come back (1012),
+// waits for them to read it, and returns nil. A loop that ends unasked is started again, and said. Must not run on the loop: it blocks.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.claim.release()
 	var running sync.WaitGroup
@@ -94,9 +99,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	failed := make(chan error, len(s.loops))
+	serving, beginDrain := context.WithCancel(context.WithoutCancel(ctx)) // until the drain begins
+	defer beginDrain()
 	for _, lp := range s.loops {
 		running.Go(func() {
-			if err := s.runLoop(ctx, lp); err != nil {
+			if err := s.runLoop(serving, lp); err != nil {
 				failed <- err
 			}
 		})
@@ -116,6 +123,11 @@ func (s *Server) Run(ctx context.Context) error {
 		s.stop(&running)
 		return err
 	}
+	if err := s.delayDrain(failed); err != nil {
+		s.stop(&running)
+		return err
+	}
+	beginDrain()
 	s.drain()
 	s.stop(&running)
 	return nil
@@ -160,8 +172,10 @@ func (s *Server) stop(running *sync.WaitGroup) {
 func (s *Server) Stats() Stats {
 	out := Stats{
 		MaxConnections: s.cfg.MaxConnections,
+		Leaving:        s.leaving.Load(),
 		Draining:       s.draining.Load(),
 		Restarts:       s.restarts.Load(),
+		InboundBytes:   s.inbound.held.Load(),
 	}
 	for _, lp := range s.loops {
 		stats := lp.n.snapshot()

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/fanout/fanouttest"
+	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
 // patience is how long anything that must happen may take here: far longer than it does, on a busy machine too.
@@ -48,7 +49,7 @@ func launchServer(t testing.TB, change func(*Config)) (s *Server, f *feeder, sto
 	interest := fanout.NewInterest()
 	var log logged
 	cfg := Config{
-		Addr: "127.0.0.1:0", Loops: 2, Interest: interest, Upgrade: protocol.UpgradeConfig{Loopback: true},
+		Addr: "127.0.0.1:0", Loops: 2, Interest: interest, Upgrade: http1.Config{Loopback: true},
 		Log: slog.New(&log),
 	}
 	if change != nil {
@@ -129,16 +130,7 @@ func (l *logged) has(text string) bool {
 // eventually waits until a condition holds that no event tells of.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	giveUp := time.After(patience)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-giveUp:
-			t.Fatalf("does not happen: %s", what)
-		}
-	}
+	fanouttest.Eventually(t, patience, what, holds)
 }
 
 // receive waits for a Go channel.
@@ -212,9 +204,9 @@ func wantNoBacklog(t testing.TB, s *Server) {
 			if n := lp.n.backlogBytes.Load(); n != 0 {
 				t.Errorf("loop %d: BacklogBytes = %d without a backlog", lp.id, n)
 			}
-			for _, word := range lp.busy {
+			for _, word := range lp.backlogs {
 				if word != 0 {
-					t.Errorf("loop %d: busy = %x without a backlog", lp.id, lp.busy)
+					t.Errorf("loop %d: busy = %x without a backlog", lp.id, lp.backlogs)
 				}
 			}
 		})

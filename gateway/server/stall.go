@@ -21,14 +21,14 @@ type stall struct {
 // ask notes that the ticker asks. An earlier question that still waits stays.
 func (s *stall) ask(now int64) { s.asked.CompareAndSwap(0, now) }
 
-// answer notes that the loop has come to the question. Runs on the loop.
+// answer notes that the loop has come to the question.
 func (s *stall) answer(now int64) {
 	if at := s.asked.Swap(0); at != 0 {
 		s.note(now, now-at)
 	}
 }
 
-// note notes that the loop was away for so many nanoseconds. Runs on the loop.
+// note notes that the loop was away for so many nanoseconds.
 func (s *stall) note(now, ns int64) {
 	if window, last := now/stallWindow, s.window.Load(); window != last {
 		before := int64(0)

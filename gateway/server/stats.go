@@ -14,8 +14,10 @@ import (
 type Stats struct {
 	Loops          []LoopStats
 	MaxConnections int    // the limit in force
+	Leaving        bool   // the server has been told to end: the drain comes, or is under way
 	Draining       bool   // no new connections are taken
 	Restarts       uint64 // loops that ended unasked and were started again
+	InboundBytes   int64  // held by unfinished messages and request heads now
 }
 
 // LoopStats is one loop's share. Which goroutine writes what is written at loopCounters.
@@ -26,7 +28,7 @@ type LoopStats struct {
 	Channels      int64 // with a subscriber on this loop now
 	Subscriptions int64 // (connection, channel) pairs now
 	Backlogged    int64 // connections with a backlog now
-	BacklogBytes  int64 // in all backlogs now; shared frames count once a connection
+	BacklogBytes  int64 // that all backlogs hold now: a frame counts once, each reference to it 16
 
 	Accepted   uint64            // sockets
 	Upgraded   uint64            // of them, those that became connections
@@ -39,11 +41,11 @@ type LoopStats struct {
 	Writes     uint64            // send calls of the fan-out
 	Compressed uint64            // of the deliveries, those that went out compressed
 	SavedBytes uint64            // that these were smaller
-	Dropped    map[string]uint64 // notifications not delivered, by reason: "overload" counts publications, "slow" deliveries
+	Dropped    map[string]uint64 // notifications not delivered, by reason: "overload" and "panic" count publications, "slow" deliveries
 	Wakeups    uint64            // times that the loop was woken to send
 	Turns      uint64            // batches sent
 	Slices     uint64            // pieces that they were sent in
-	Panics     uint64            // handlers that failed; each cost one connection
+	Panics     uint64            // handlers that failed; each cost one connection, or the turn
 
 	MailboxBytes int64  // waiting to be sent
 	BusyNs       uint64 // spent on the mailbox and on timers
@@ -61,6 +63,8 @@ type loopCounters struct {
 	_ cpu.CacheLinePad
 
 	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
+
+	oldest atomic.Int64 // the age of the oldest frame in a backlog, as ages has it
 
 	beat atomic.Int64 // second of the last work, or of the start; the ticker asks for some every second
 

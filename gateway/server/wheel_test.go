@@ -1,8 +1,10 @@
 package server
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -157,6 +159,18 @@ func TestClientIDs(t *testing.T) {
 		}
 		if first, again := ids.of(key), ids.of(key); first != again {
 			t.Fatalf("of(%d) is %q, then %q", key, first, again)
+		}
+	}
+}
+
+// A duration in seconds can be added to a time, however long it is.
+func TestSeconds(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]uint32{
+		0: 0, 1: 1, time.Second: 1, time.Second + 1: 2, 60 * 24 * time.Hour: 60 * 24 * 3600, math.MaxInt64: math.MaxInt32,
+	} {
+		if got := seconds(d); got != want {
+			t.Errorf("seconds(%s) = %d, want %d", d, got, want)
 		}
 	}
 }

@@ -4,10 +4,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/protocol"
+	"github.com/carillon-ws/carillon/protocol/websocket"
 )
 
 // maxFlush is how many bytes of one backlog are sent before the loop turns to others.
@@ -15,8 +13,6 @@ const maxFlush = 64 << 10
 
 // write sends framed bytes to one connection: answers, control frames, the handshake. What the socket does not take
 // is kept. framed is scratch memory: it is not kept.
-//
-// Runs on the loop.
 func (lp *loop) write(c *conn, framed []byte) {
 	lp.owner.mustOwn()
 	if len(framed) == 0 || c.state == stateDead {
@@ -33,7 +29,7 @@ func (lp *loop) write(c *conn, framed []byte) {
 	case errno == 0 || errno == syscall.EAGAIN:
 		lp.keepAnswers(c, framed, n)
 	default:
-		lp.kill(c, "write_error")
+		lp.cut(c, "write_error")
 	}
 }
 
@@ -42,96 +38,75 @@ func (lp *loop) write(c *conn, framed []byte) {
 const answerPiece = 16 << 10
 
 // keepAnswers appends a copy of answers to the backlog of a connection, in pieces. The first sent bytes are sent.
-//
-// Runs on the loop.
 func (lp *loop) keepAnswers(c *conn, framed []byte, sent int) {
-	doomed := c.flags & flagDoomed // for another reason: it is still to hear these
+	doomed := c.flags & flagEnding // for another reason: it is still to hear these
 	for len(framed) > 0 {
-		n := protocol.CutFrames(framed, answerPiece)
+		n := websocket.CutFrames(framed, answerPiece)
 		if sent < n {
-			lp.keep(c, protocol.FrameOf(framed[:n]), sent) // whole: nothing may come between its halves
+			lp.keep(c, protocol.FrameOf(framed[:n], ""), sent) // whole: nothing may come between its halves
 		}
-		if c.flags&flagDoomed != doomed {
+		if c.flags&flagEnding != doomed {
 			return // too slow now: the rest would be thrown away
 		}
 		framed, sent = framed[n:], max(0, sent-n)
 	}
 }
 
-// keep appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
-//
-// Runs on the loop.
-func (lp *loop) keep(c *conn, f *protocol.Frame, off int) {
-	b := &c.more().backlog
+// keep appends a frame that no other connection shares to the backlog of a connection. off bytes of the frame are sent.
+func (lp *loop) keep(c *conn, f *protocol.Frame, off int) { lp.keepShared(c, &held{Frame: f}, off) }
+
+// keepShared appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
+func (lp *loop) keepShared(c *conn, h *held, off int) {
+	b := &c.extension().backlog
 	if b.empty() {
-		b.moved = lp.now()
-		lp.busy.set(c.slot)
-		lp.n.backlogged.Add(1)
-		lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
-		lp.watch(c)
+		lp.startBacklog(c)
 	}
-	b.push(f, off)
-	lp.n.backlogBytes.Add(int64(f.Len() - off))
+	lp.account(b.push(h, off))
+	if len(b.frames) == 1 || lp.cfg.SlowConsumer == SlowDrop {
+		lp.rank(c)
+	}
 	lp.limitBacklog(c)
 }
 
-// keepRun appends the frames of a run, in the form that goes to this connection, of which the first sent bytes are sent.
-//
-// Runs on the loop.
-func (lp *loop) keepRun(c *conn, run *fanout.Run, sent int) {
-	for _, f := range run.Frames {
-		f = lp.formOf(f, c.slot)
-		if sent >= f.Len() {
-			sent -= f.Len()
-			continue
-		}
-		lp.keep(c, f, sent)
-		sent = 0
-		if c.flags&flagDoomed != 0 {
-			return
-		}
-	}
+// startBacklog notes that bytes wait for a connection from now on, and has its socket watched.
+func (lp *loop) startBacklog(c *conn) {
+	b := &c.ext.backlog
+	b.moved = lp.now()
+	lp.backlogs.set(c.slot)
+	lp.ages.add(c)
+	lp.n.backlogged.Add(1)
+	lp.wheel.schedule(&lp.conns, c, b.moved+seconds(lp.cfg.MaxBacklogAge))
+	lp.watch(c)
 }
 
 // limitBacklog carries out the policy on a backlog over its cap.
-//
-// Runs on the loop.
 func (lp *loop) limitBacklog(c *conn) {
 	b := &c.ext.backlog
-	totalOver := lp.n.backlogBytes.Load() > int64(lp.cfg.MaxBacklogTotal)
 	// A single publication is never too much for one connection, or the largest could not be heard at all.
 	alone := len(b.frames) == 1 && b.frames[0].Channel() != ""
-	if c.state != stateOpen || !totalOver && (b.bytes <= lp.cfg.MaxBacklog || alone) {
+	if c.state != stateOpen || b.bytes <= lp.cfg.MaxBacklog || alone {
 		return
 	}
 	if lp.cfg.SlowConsumer == SlowDrop {
-		limit := lp.cfg.MaxBacklog
-		if b.bytes <= limit {
-			limit = b.bytes / 2 // the loop's total is over, not this one's share
-		}
-		dropped, freed := b.dropOldest(limit)
+		dropped, freed := b.dropOldest(lp.cfg.MaxBacklog)
 		lp.n.dropped.add("slow", dropped)
-		lp.n.backlogBytes.Add(-int64(freed))
-		// Over the total an answer must have made room for itself: those that nobody reads cannot be dropped, and together
-		// they would know no bound. A publication that has not is one of two at most: shared, and dropped by the next.
-		answer := b.frames[len(b.frames)-1].Channel() == ""
-		if b.bytes <= lp.cfg.MaxBacklog && (freed > 0 || !answer) {
+		lp.account(-freed)
+		lp.rank(c)
+		if b.bytes <= lp.cfg.MaxBacklog {
 			return
 		}
 	}
-	lp.doom(c, protocol.ErrSlowConsumer)
+	lp.end(c, protocol.ErrSlowConsumer)
 }
 
 // flush sends what a socket takes of its backlog.
-//
-// Runs on the loop.
 func (lp *loop) flush(c *conn) {
 	lp.owner.mustOwn()
 	if c.ext == nil || c.ext.backlog.empty() {
 		return
 	}
 	b := &c.ext.backlog
-	lp.n.backlogBytes.Add(int64(b.tellLost(time.Now().UnixMilli())))
+	lp.account(b.tellLost(time.Now().UnixMilli()))
 	for sent := 0; len(b.frames) > 0 && sent < maxFlush; {
 		lp.scratch = b.peek(lp.scratch[:0], maxFlush)
 		n, errno := send(c.fd, lp.scratch)
@@ -139,32 +114,36 @@ func (lp *loop) flush(c *conn) {
 			break
 		}
 		if errno != 0 {
-			lp.kill(c, "write_error")
+			lp.cut(c, "write_error")
 			return
 		}
 		sent += n
-		b.advance(n)
+		lp.account(-b.advance(n))
 		b.moved = lp.now()
 		lp.n.sentBytes.Add(uint64(n))
-		lp.n.backlogBytes.Add(-int64(n))
 	}
 	if len(b.frames) > 0 {
+		lp.rank(c)
 		lp.watch(c)
 		return
 	}
-	lp.unbusy(c)
+	lp.clearBacklog(c)
 	if c.state == stateClosing {
-		lp.finish(c)
+		lp.hangUp(c)
 		return
 	}
-	c.less()
+	if c.state == stateOpen {
+		lp.backlogSent(c)
+	}
+	c.dropExt()
 }
 
-// unbusy takes note that a connection's backlog is gone.
-func (lp *loop) unbusy(c *conn) {
-	lp.busy.clear(c.slot)
+// clearBacklog takes note that a connection's backlog is gone.
+func (lp *loop) clearBacklog(c *conn) {
+	lp.backlogs.clear(c.slot)
 	lp.n.backlogged.Add(-1)
-	lp.n.backlogBytes.Add(-int64(c.ext.backlog.bytes))
+	lp.account(-c.ext.backlog.forget())
+	lp.unrank(c)
 	c.ext.backlog = backlog{}
 	if c.flags&flagWatched != 0 {
 		c.flags &^= flagWatched
@@ -175,14 +154,8 @@ func (lp *loop) unbusy(c *conn) {
 func (lp *loop) watch(c *conn) {
 	if err := lp.srv.watcher.watch(c.fd, lp.id, c.slot, c.flags&flagWatched != 0); err != nil {
 		lp.cfg.Log.Debug("watch for writability", "conn", c.key, "error", err)
-		lp.kill(c, "watch_error")
+		lp.cut(c, "watch_error")
 		return
 	}
 	c.flags |= flagWatched
 }
-
-// closeWrite ends our side of the stream: the peer reads the end after the last byte. It is how a close frame
-// survives: a plain close(2) with unread input would send a reset that overtakes it.
-func closeWrite(fd int32) { _ = unix.Shutdown(int(fd), unix.SHUT_WR) }
-
-func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }

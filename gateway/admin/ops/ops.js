@@ -1,5 +1,5 @@
-// The operator page: asks the admin listener for its numbers once a second and shows what they mean. What the gateway
-// counts only grows, so that rates and percentiles are differences between two answers.
+// The operator page. It asks the admin listener for its numbers once a second. The gateway's counters only grow, so rates
+// and percentiles are differences between two answers.
 
 const token = new URLSearchParams(location.search).get('token')
 const headers = token ? { Authorization: `Bearer ${token}` } : {}
@@ -16,7 +16,7 @@ async function ask(path) {
   return answer.json()
 }
 
-// Numbers as people read them.
+// Numbers as text for people.
 const whole = (n) => Math.round(n).toLocaleString('en')
 function short(n) {
   if (n === null) return '–'
@@ -53,7 +53,7 @@ function row(...cells) {
   return tr
 }
 
-// quantile works out a percentile of what came between two answers, within the width of a bucket.
+// quantile returns a percentile of the values between two answers, as exact as the buckets are narrow.
 function quantile(q, now, before) {
   const counts = now.map((b, i) => b.n - (before?.[i].n ?? 0))
   const total = counts.reduce((a, b) => a + b, 0)
@@ -184,7 +184,7 @@ async function showConnections() {
     return
   }
   const selection = getSelection()
-  if (!selection.isCollapsed && $('list').contains(selection.anchorNode)) return // somebody copies a client's id
+  if (!selection.isCollapsed && $('list').contains(selection.anchorNode)) return // somebody is copying from the list
   $('matched').textContent = `${whole(list.connections.length)} of ${whole(list.matched)} that match`
   $('list').replaceChildren(...list.connections.map((c) => {
     const more = c.channelCount - c.channels.length
@@ -198,7 +198,7 @@ async function showConnections() {
 
 function say(state, text) {
   $('state').dataset.state = state
-  if ($('state').textContent !== text) $('state').textContent = text // or it would be read out every second
+  if ($('state').textContent !== text) $('state').textContent = text // else screen readers would read it every second
 }
 
 async function showInfo() {
@@ -207,12 +207,12 @@ async function showInfo() {
   $('address').textContent = `${info.url} · pid ${info.pid} · Redis ${info.redisEmbedded ? 'embedded' : info.redis}`
 }
 
-// restarted tells whether another process answers now: what only grows has shrunk, or there are other loops.
+// restarted reports whether another process answers now: a counter is smaller than before, or the number of loops changed.
 const restarted = (s, before, loops) => before && (loops.length !== loopsBefore.length ||
   ['accepted', 'publications', 'deliveries'].some((name) => s[name] < before[name]))
 
 let loopsBefore
-let known = false // who answers
+let known = false // is the answer of /info shown?
 async function tick() {
   try {
     const [s, loops] = await Promise.all([ask('stats'), ask('loops')])
@@ -245,6 +245,6 @@ $('who').addEventListener('submit', (event) => {
   event.preventDefault()
   showConnections()
 })
-for (const link of document.querySelectorAll('[data-guarded]')) link.hidden = token !== null // a link cannot carry the token
-if (token) $('demo').search = location.search // but this page takes it from there
+for (const link of document.querySelectorAll('[data-guarded]')) link.hidden = token !== null // a link cannot send the token
+if (token) $('demo').search = location.search // the demo page takes the token from its query
 tick()

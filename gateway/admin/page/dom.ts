@@ -1,6 +1,6 @@
-// The few things that a page without a framework needs.
+// Helpers for a page without a framework.
 
-/** The element of this id, which index.html has. */
+/** Returns the element of index.html with this id. */
 export function $<E extends Element = HTMLElement>(id: string): E {
   const element = document.getElementById(id)
   if (!element) throw new Error(`index.html lacks #${id}`)
@@ -17,7 +17,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = 
   return element
 }
 
-/** Says something where it is read out, as a fault or as news. */
+/** Shows a text in an element that screen readers read out; wrong marks it as an error. */
 export function say(element: HTMLElement, text: string, wrong = false): void {
   element.textContent = text
   element.classList.toggle('wrong', wrong)
@@ -25,7 +25,7 @@ export function say(element: HTMLElement, text: string, wrong = false): void {
 
 export const clock = (ms: number): string => new Date(ms).toLocaleTimeString()
 
-const painted = new MessageChannel() // one for all: a port with a listener is not collected
+const painted = new MessageChannel() // one for all calls: a port with a listener is never collected
 let waiting: ((now: number) => void)[] = []
 
 painted.port1.onmessage = () => {
@@ -34,7 +34,7 @@ painted.port1.onmessage = () => {
   for (const then of calls) then(performance.now())
 }
 
-/** Calls back when what changed just now can be seen, with performance.now(). */
+/** Calls back with performance.now() when the present changes of the page are painted. */
 export function afterPaint(then: (now: number) => void): void {
   if (waiting.push(then) === 1) requestAnimationFrame(() => painted.port2.postMessage(0))
 }

@@ -1,4 +1,4 @@
-// What the page asks of the admin listener.
+// The requests of the page to the admin listener.
 
 export interface Info {
   version: string
@@ -18,10 +18,10 @@ export interface Stats {
 
 const patience = 7000 // ms; the listener itself waits 5 s for Redis
 
-/** The admin token, which the page itself was asked for with. */
+/** The admin token, from the query of the page itself. */
 export const token = new URLSearchParams(location.search).get('token')
 
-/** Asks; what is not a success is an error in words to show, the listener's own if it has any. A body that is no text goes as JSON. */
+/** Sends a request. On failure it throws an error whose message can be shown: the text of the answer, if it has one. A body that is not a string is sent as JSON. */
 export async function ask<T>(path: string, body?: string | object): Promise<T> {
   const response = await fetch(path, {
     headers: token ? { Authorization: `Bearer ${token}` } : {},

@@ -1,4 +1,4 @@
-// What arrived: the bell, its badge, the list, and a toast for who looks elsewhere on the page, or only hears it.
+// Notifications that arrived: the bell, its badge, the list, and a toast for people who look at another part of the page or use a screen reader.
 import type { GapMessage, NotificationMessage } from '../../../protocol/client/src/index.js'
 import { $, afterPaint, clock, make } from './dom.js'
 import { addLatency, markGap } from './latency.js'
@@ -20,7 +20,7 @@ export function addNotification({ channel, data, timestamp }: NotificationMessag
   swing()
   toast(title || text)
   const sentAt = takeSent(channel, data)
-  if (document.hidden) return // nothing is painted: what waits for that would pile up
+  if (document.hidden) return // nothing is painted, so the callbacks would pile up
   afterPaint((now) => showLatency(took, sentAt === undefined ? Date.now() - timestamp : now - sentAt, sentAt !== undefined))
 }
 
@@ -51,14 +51,14 @@ function add(className: string, ...content: Node[]): void {
   while (list.children.length > most) list.lastChild?.remove()
 }
 
-/** Long ones end early: the page shows that something came, not all that is in it. */
+/** Cuts a long text: the page shows that something came, not all of it. */
 function cut(text: string, length: number): string {
   if (text.length <= length) return text
-  const whole = text.slice(0, length).replace(/[\ud800-\udbff]$/, '') // no half emoji
+  const whole = text.slice(0, length).replace(/[\ud800-\udbff]$/, '') // never half of an emoji
   return `${whole} … (${text.length.toLocaleString('en')} characters)`
 }
 
-/** Finds the words in a payload: {"title", "body"} and the like, or the text as it is. */
+/** Finds the text to show in a payload: of {"title", "body"} and the like, or the payload as it is. */
 function readable(data: string): { title?: string; text: string } {
   try {
     const { title, body, message, text } = JSON.parse(data) as Record<string, unknown>
@@ -68,9 +68,9 @@ function readable(data: string): { title?: string; text: string } {
   return { text: data.trim() ? data : '(no text)' }
 }
 
-/** Counts from pressing Publish when it was pressed here, else from when the gateway had it from Redis. */
+/** Shows the latency: from the click on Publish if this page published it (ours), else from its receipt in the gateway. */
 function showLatency(element: HTMLElement, ms: number, ours: boolean): void {
-  if (ms < 0 || ms > 60_000) return // another machine's clock
+  if (ms < 0 || ms > 60_000) return // the clocks of two machines differ
   element.textContent = `${ours ? ms.toFixed(1) : ms} ms`
   element.append(make('small', '', ours ? 'publish → paint' : 'gateway → paint'))
   addLatency(ms)
@@ -100,7 +100,7 @@ let newest = ''
 let waiting = 0 // toasts
 let turn: ReturnType<typeof setTimeout> | undefined // while one is shown
 
-/** For eyes and, as a status, for ears: the newest, and how many more came, at most every other second. */
+/** Shows the newest notification, and how many more came, at most every 2 s. The element is a status, so screen readers read it. */
 function toast(text: string): void {
   newest = text
   waiting++

@@ -1,11 +1,11 @@
-// How long notifications take, as a line that moves on; a gap is a mark on it.
+// The latency of the last notifications as a line; a gap is a mark on it.
 import { $ } from './dom.js'
 
 const width = 240
 const height = 40
 const most = 40 // points
 
-const precise = (ms: number): string => `${ms.toFixed(ms < 10 ? 1 : 0)} ms` // no more than clocks in whole ms tell
+const precise = (ms: number): string => `${ms.toFixed(ms < 10 ? 1 : 0)} ms` // clocks in whole ms tell no more
 
 const points: number[] = [] // ms; NaN is a gap
 

@@ -1,4 +1,4 @@
-// The demo page: a client of the gateway like any other, made of the library in protocol/client.
+// The demo page. It is a client of the gateway like any other, and uses the library in protocol/client.
 import { NotificationClient, type ClientEvents } from '../../../protocol/client/src/index.js'
 import { $, input, say } from './dom.js'
 import { ask, token, type Info, type Stats } from './gateway.js'
@@ -39,16 +39,16 @@ function showState({ state, retryAt, code, reason }: ClientEvents<string>['state
 }
 
 function connect(url: string): void {
-  client = new NotificationClient(url, { reconnectDelay: 3000 }) // longer than need be, for it to be seen
+  client = new NotificationClient(url, { reconnectDelay: 3000 }) // longer than needed, so that people can see it
   client.on('state', showState)
   client.on('connected', ({ reconnected }) => { if (reconnected) void ask<Info>('info').then(describe, () => {}) })
   client.on('subscribed', ({ channel }) => { if (channel === listening) say($('heard'), 'Subscribed. A second tab rings too.') })
   client.on('notification', addNotification)
   client.on('gap', (gap) => {
     addGap(gap)
-    if (gap.reason === 'redis') say($('broke'), 'Redis is back. What was published meanwhile may be missing, as the gap says.')
+    if (gap.reason === 'redis') say($('broke'), 'Redis is back. Notifications of the meantime may be missing; the gap says so.')
   })
-  client.on('error', ({ code, message }) => say($('heard'), code === 'unauthorized' ? 'This gateway asks for a token, and this page has none.' : message, true))
+  client.on('error', ({ code, message }) => say($('heard'), code === 'unauthorized' ? 'This gateway needs a token from its clients, and this page has none.' : message, true))
   unsubscribe = client.subscribe(listening)
 }
 
@@ -64,7 +64,7 @@ function listen(event: Event): void {
   showCommands()
 }
 
-// --- what breaks it ---
+// --- buttons that break something ---
 
 async function cause(what: string, path: string, body: object): Promise<void> {
   say($('broke'), what)
@@ -81,7 +81,7 @@ const kill = (): Promise<void> =>
 async function pause(): Promise<void> {
   input('pause').disabled = true
   setTimeout(() => { input('pause').disabled = false }, pauseMs)
-  await cause(`Redis is away for ${pauseMs / 1000} s. The connection stays; what is published now is lost, and a gap will say so.`, 'demo/redis', { pause: pauseMs })
+  await cause(`Redis is away for ${pauseMs / 1000} s. Your connection stays open. What is published now is lost, and a gap will say so.`, 'demo/redis', { pause: pauseMs })
 }
 
 // --- the gateway's numbers ---
@@ -96,10 +96,10 @@ async function showNumbers(): Promise<void> {
   } catch {
     for (const id of [...counts, 'redis']) say($(id), '–')
   }
-  setTimeout(showNumbers, 1000) // after the answer, or a listener that is stuck would have ever more to answer
+  setTimeout(showNumbers, 1000) // after the answer, so that requests do not pile up while the listener hangs
 }
 
-/** What runs there; it may be another after a restart. */
+/** Shows which gateway this is. After a restart it may be another version. */
 function describe(now: Info): void {
   info = now
   $('version').textContent = now.version
@@ -121,7 +121,7 @@ async function start(): Promise<void> {
   }
 }
 
-$('profiles').hidden = token !== null // a link cannot carry the token; the pages themselves take it from the query
+$('profiles').hidden = token !== null // a link cannot send the token; only the two pages take it from the query
 $<HTMLAnchorElement>('ops').search = location.search
 $('bell').onclick = markRead
 $('retry').onclick = () => client?.reconnect()

@@ -1,17 +1,17 @@
-// The form that rings the bell, and the lines that do the same from a terminal.
+// The form to publish, and the commands that do the same in a terminal.
 import { $, input, say } from './dom.js'
 import { ask, token, type Info } from './gateway.js'
 
-const sent: { channel: string; data: string; at: number }[] = [] // by this page, and not seen yet
+const sent: { channel: string; data: string; at: number }[] = [] // published by this page, and not received yet
 let redis = ''
 
-/** When this page published this, if it did; asked once for each. */
+/** Returns when this page published this, or undefined if it did not, and forgets it. */
 export function takeSent(channel: string, data: string): number | undefined {
   const i = sent.findIndex((it) => it.channel === channel && it.data === data)
   return i < 0 ? undefined : sent.splice(i, 1)[0]?.at
 }
 
-/** What was lost never comes, and would lend its time to the next with the same text. */
+/** Forgets what was published: what was lost never comes, and the next one with the same text would get its time. */
 export const forgetSent = (): void => { sent.length = 0 }
 
 export const shortForm = (channel: string): string => channel.trim().replace(/^notifications:/, '')
@@ -20,10 +20,10 @@ const inQuotes = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`
 const word = (text: string): string => /^[\w%+=:,./-]+$/.test(text) ? text : inQuotes(text)
 const publishPath = (channel: string): string => `publish/${encodeURIComponent(channel).replaceAll('%3A', ':')}`
 
-/** The options that lead redis-cli to the gateway's Redis. */
+/** Returns the options of redis-cli for the gateway's Redis. */
 function target(): string {
   if (!URL.canParse(redis)) return ''
-  const { protocol, hostname, port } = new URL(redis.replace(/^redis/, 'http')) // http, so that hosts are parsed
+  const { protocol, hostname, port } = new URL(redis.replace(/^redis/, 'http')) // as http, because only then the host is parsed
   const local = ['127.0.0.1', 'localhost'].includes(hostname)
   return `${local ? '' : `-h ${hostname.replace(/[[\]]/g, '')} `}-p ${port || 6379} ${protocol === 'https:' ? '--tls ' : ''}`
 }
@@ -38,7 +38,7 @@ export function showCommands(info?: Info): void {
   $('curl-line').textContent = `curl ${auth}${flag} ${inQuotes(text)} ${word(`${location.origin}/${publishPath(channel)}`)}`
 }
 
-/** Publishes what the form says. `heard` tells which channel the page listens on. */
+/** Publishes the text of the form. `heard` is the channel that the page is subscribed to. */
 export async function publish(heard: string): Promise<void> {
   const publication = { channel: shortForm(input('to').value), data: input('text').value, at: performance.now() }
   sent.push(publication)
@@ -59,7 +59,7 @@ export async function copy(button: HTMLElement): Promise<void> {
   try {
     await navigator.clipboard.writeText(line.textContent ?? '')
     button.textContent = 'Copied'
-  } catch { // not allowed, or not a secure context
+  } catch { // the browser does not allow it, or this is no secure context
     getSelection()?.selectAllChildren(line)
     button.textContent = 'Selected'
   }

@@ -70,7 +70,7 @@ export class NotificationClient<T = string> {
   #connectedAt = 0 // 0: not connected
   #connections = 0
   #refusals = 0 // on this connection
-  #expiresAt = 0 // of the token in use
+  #granted: unknown // the message that told until when the token in use is good
 
   constructor(url: Url, options: ClientOptions<T> & { parse: Parse<T> })
   constructor(url: Url, ...options: string extends T ? [options?: ClientOptions<T>] : [never])
@@ -299,21 +299,24 @@ export class NotificationClient<T = string> {
   }
 
   /** Asks for the next token while this one is good. Counted by its life: the gateway's clock and ours may differ. */
-  #refreshBefore({ expiresAt, timestamp }: ConnectedMessage | AuthenticatedMessage): void {
-    if (expiresAt === undefined || typeof this.#options.token !== 'function') return
-    const life = expiresAt - timestamp
+  #refreshBefore(granted: ConnectedMessage | AuthenticatedMessage): void {
+    if (!granted.expiresAt || typeof this.#options.token !== 'function') return
+    const life = granted.expiresAt - granted.timestamp
     const margin = Math.min(life, 120_000) * (1 + this.#options.random()) / 4 // up to a minute; spread, or all ask at once
     const { signal } = this.#phase
-    this.#expiresAt = expiresAt
-    this.#after(life - margin, async () => {
-      if (expiresAt !== this.#expiresAt) return // refreshed meanwhile, by another tab
+    this.#granted = granted
+    const refresh = async (): Promise<void> => {
+      if (granted !== this.#granted) return // the next token was taken, from here or from another tab
       try {
         const token = await this.#token('refresh', signal)
-        if (!signal.aborted) this.#connection?.send({ type: 'auth', token })
+        if (signal.aborted) return
+        this.#connection?.send({ type: 'auth', token })
+        this.#after(margin / 4, refresh) // until one is taken: the gateway may not have fetched its key yet
       } catch (cause) { // the gateway ends the connection in time, and for the next one a token is asked for again
         if (!signal.aborted) this.#hindered('no_token', cause)
       }
-    })
+    }
+    this.#after(life - margin, refresh)
   }
 
   // --- what is told ---

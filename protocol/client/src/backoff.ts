@@ -21,7 +21,7 @@ export function fullJitter(attempt: number, { reconnectDelay, maxReconnectDelay,
  */
 export function delayAfter(how: Comeback, reason: string, attempt: number, backoff: Backoff): number | undefined {
   if (how === 'never') return undefined
-  const told = how === 'now' ? 0 : how === 'hint' ? Number(/^retry=(\d+)$/.exec(reason)?.[1]) : NaN
+  const told = how === 'now' ? 0 : how === 'hint' ? Number(reason.split('retry=')[1]) : NaN
   const jitter = fullJitter(attempt, backoff)
   return told >= 0 ? Math.max(told, attempt && jitter) : jitter
 }

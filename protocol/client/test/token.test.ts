@@ -109,3 +109,21 @@ test('a token that arrives after the connection ended is not sent', async (t) =>
   await settle()
   assert.deepEqual(first?.sent.filter(({ type }) => type === 'auth'), [])
 })
+
+test('a new token that the gateway cannot judge yet is asked for and sent again, until one is taken', async (t) => {
+  let asked = 0
+  const w = await connected(t, { pingInterval: 0, token: () => `${++asked}`, hello: { timestamp: 0, expiresAt: 600_000 } })
+  const sent = (): unknown[] => w.socket.sent.flatMap((command) => command.type === 'auth' ? [command.token] : [])
+  await w.pass(555_000)
+  assert.deepEqual(sent(), ['2'])
+  w.socket.say({ type: 'error', code: 'internal', message: 'try again soon', timestamp: 0 })
+  await w.pass(12_000)
+  assert.deepEqual(sent(), ['2', '3'])
+  w.socket.say({ type: 'error', code: 'rate_limited', message: 'too many messages', timestamp: 0 })
+  await w.pass(12_000)
+  assert.deepEqual(sent(), ['2', '3', '4'])
+  w.socket.say({ type: 'authenticated', timestamp: 579_000, expiresAt: 1_200_000 })
+  await w.pass(60_000)
+  assert.deepEqual(sent(), ['2', '3', '4'])
+  assert.equal(w.sockets.length, 1)
+})

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
@@ -106,12 +107,16 @@ test('what may not be subscribed is refused by name, and nothing else suffers', 
   await eventually('it is heard', () => it.events.notification.length === 1)
 })
 
-test('more channels than the gateway takes at once are all subscribed in the end', async (t) => {
-  const gateway = await Gateway.start(t, { flags: ['-max-message-burst', '200', '-max-message-rate', '200'] })
+test('more commands than the gateway takes at once are all carried out in the end', async (t) => {
+  const gateway = await Gateway.start(t, { flags: ['-max-message-burst', '200', '-max-message-rate', '100', '-max-channels', '200'] })
   const it = talk(t, gateway.url, { reconnectDelay: 500 })
-  const channels = Array.from({ length: 350 }, (_, i) => `channel:${i}`)
+  const channels = Array.from({ length: 120 }, (_, i) => `channel:${i}`)
+  await subscribe(it, ...channels)
+  for (const channel of channels) it.client.unsubscribe(channel)
+  await new Promise((resolve) => setImmediate(resolve)) // else nothing has changed
   for (const channel of channels) it.client.subscribe(channel)
-  await eventually('the gateway counts them', async () => (await gateway.stats()).subscriptions === channels.length)
+  await eventually('all are acknowledged again', () => it.events.subscribed.length === 2 * channels.length)
+  assert.equal((await gateway.stats()).subscriptions, channels.length)
   assert.ok(it.events.error.length > 0)
   assert.deepEqual(new Set(it.events.error.map(({ code }) => code)), new Set(['rate_limited']))
 })
@@ -129,6 +134,29 @@ test('a gateway that is killed and comes back finds its clients, all channels an
   assert.deepEqual(it.events.connected.map(({ reconnected }) => reconnected), [false, true])
   await eventually('the gateway counts them', async () => (await gateway.stats()).subscriptions === channels.length)
   await gateway.publish('channel:249', 'back')
+  await eventually('it is heard', () => it.events.notification.length === 1)
+})
+
+test('a gateway and a Redis that come back find their ports, whatever another program takes meanwhile', async (t) => {
+  const redis = await Redis.start(t)
+  const gateway = await Gateway.start(t, { redis })
+  const [url, admin] = [gateway.url, gateway.admin]
+  await gateway.signal('SIGKILL')
+  await redis.signal('SIGKILL')
+  for (const address of [url, admin, redis.url]) {
+    const other = createServer()
+    t.after(() => other.close())
+    await new Promise<void>((resolve, reject) => {
+      other.once('error', (error: NodeJS.ErrnoException) => error.code === 'EADDRINUSE' ? resolve() : reject(error)) // by yet another program
+      other.listen(Number(/:(\d+)/.exec(address)?.[1]), '127.0.0.1', () => resolve())
+    })
+  }
+  await redis.start()
+  await gateway.start()
+  assert.deepEqual([gateway.url, gateway.admin], [url, admin])
+  const it = talk(t, url)
+  await subscribe(it, 'a')
+  await gateway.publish('a', 'back')
   await eventually('it is heard', () => it.events.notification.length === 1)
 })
 
@@ -198,7 +226,7 @@ test('a burst arrives whole and in order', async (t) => {
   await subscribe(it, 'a')
   const count = 5000
   const { connect } = await import('node:net')
-  const socket = connect(redis.port, '127.0.0.1')
+  const socket = connect(redis.port, redis.ip)
   t.after(() => socket.destroy())
   socket.write(Array.from({ length: count }, (_, i) => `PUBLISH notifications:a ${i}\r\n`).join(''))
   await eventually('all came', () => it.events.notification.length === count)

@@ -102,13 +102,13 @@ test('an admin listener that is stuck is asked once, and the page says so', asyn
   await page.getByText('No answer: is the gateway running?').waitFor()
 })
 
-test('a gateway that asks for a token', async (t) => {
+test('a gateway that needs a token', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'carillon-'))
   t.after(() => rmSync(folder, { recursive: true }))
   writeFileSync(join(folder, 'key'), 'k'.repeat(32))
   const gateway = await Gateway.start(t, { flags: ['-jwt-secret', join(folder, 'key')] })
   const page = await visit(t, browser, gateway.admin)
-  await page.getByText('This gateway asks for a token, and this page has none.').waitFor()
+  await page.getByText('This gateway needs a token from its clients, and this page has none.').waitFor()
 })
 
 test('the operator page is a link away, and takes the admin token along', async (t) => {

@@ -12,14 +12,37 @@ process.on('exit', () => { for (const child of running) child.kill('SIGKILL') })
 /** What a test is handed to tidy up with: node:test's context, or a stack of one's own. */
 export interface Ends { after(tidy: () => unknown): void }
 
-/** A free port below those that the kernel gives to outgoing connections: it must be free again after a restart. */
-async function freePort(): Promise<number> {
+/**
+ * An IP address that only this process uses, out of 127.192.0.0/10, which is loopback, too. A port of 127.0.0.1 can
+ * be taken while the program that has it is down: by another test, or by an outgoing connection, which comes from
+ * 127.0.0.1. The lock is a unix socket without a file: the kernel gives its name to one process at a time.
+ */
+const ownIP: Promise<string> = (async () => {
+  for (let i = 0; i < 1000; i++) {
+    const n = (process.pid + i) % 2 ** 22
+    const ip = `127.${192 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`
+    const lock = createServer()
+    const mine = await new Promise<boolean>((resolve) => {
+      lock.once('error', () => resolve(false))
+      lock.listen(`\0carillon-test-${ip}`, () => resolve(true))
+    })
+    if (!mine) continue
+    lock.unref()
+    return ip
+  }
+  throw new Error('no IP address is left for this process')
+})()
+
+let lastPort = 20_000
+
+/** A port of an address that only this process uses, for a program that cannot say which one it took. */
+async function nextPort(ip: string): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000)
+    const port = ++lastPort
     const server = createServer()
     const free = await new Promise<boolean>((resolve) => {
-      server.once('error', () => resolve(false))
-      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)))
+      server.once('error', () => resolve(false)) // somebody listens there on all addresses
+      server.listen(port, ip, () => server.close(() => resolve(true)))
     })
     if (free) return port
   }
@@ -29,9 +52,10 @@ async function freePort(): Promise<number> {
 class Program {
   #child: ChildProcess | undefined
 
-  constructor(private readonly command: string, private readonly args: string[], private readonly ready: RegExp) {}
+  constructor(private readonly command: string, protected args: string[], protected readonly ready: RegExp) {}
 
-  async start(): Promise<void> {
+  /** Resolves to what it said until it was ready. */
+  async start(): Promise<string> {
     const child = (this.#child = spawn(this.command, this.args, { stdio: ['ignore', 'pipe', 'pipe'] }))
     running.add(child)
     child.once('exit', () => running.delete(child))
@@ -43,6 +67,7 @@ class Program {
       child.once('error', reject)
       child.once('exit', (code) => reject(new Error(`${this.command} ended with ${code}: ${said}`)))
     })
+    return said
   }
 
   /** Sends a signal; those that end a process are waited for. */
@@ -56,47 +81,66 @@ class Program {
 }
 
 export class Redis extends Program {
-  private constructor(readonly port: number) {
-    super('redis-server', ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no'], /Ready to accept connections/)
+  private constructor(readonly ip: string, readonly port: number) {
+    super('redis-server', ['--bind', ip, '--port', String(port), '--save', '', '--appendonly', 'no'], /Ready to accept connections/)
   }
 
   static async start(t: Ends): Promise<Redis> {
-    const redis = new Redis(await freePort())
+    const ip = await ownIP
+    const redis = new Redis(ip, await nextPort(ip))
     t.after(() => redis.signal('SIGKILL'))
     await redis.start()
     return redis
   }
 
-  get url(): string { return `redis://127.0.0.1:${this.port}` }
+  get url(): string { return `redis://${this.ip}:${this.port}` }
 }
 
 export interface GatewayOptions { command?: 'serve' | 'demo'; redis?: Redis; flags?: string[] }
 
 export class Gateway extends Program {
-  private constructor(readonly port: number, readonly adminPort: number, { command = 'serve', redis, flags = [] }: GatewayOptions) {
-    const places = ['-addr', `127.0.0.1:${port}`, '-admin', `127.0.0.1:${adminPort}`, ...(redis ? ['-redis', redis.url] : [])]
-    super(binary, [command, ...places, '-loops', '2', '-drain', '0', '-log-format', 'text', ...flags], /Try next/)
+  /** host:port of both listeners, once it has started. */
+  #places: readonly [clients: string, admin: string] | undefined
+
+  private constructor(ip: string, private readonly options: GatewayOptions) {
+    super(binary, [], /clients +ws:\/\/(\S+)\/ws[^]*admin +http:\/\/(\S+)\/\n[^]*Try next/)
+    this.#listen(`${ip}:0`, `${ip}:0`)
   }
 
   static async start(t: Ends, options: GatewayOptions = {}): Promise<Gateway> {
-    const gateway = new Gateway(await freePort(), await freePort(), options)
+    const gateway = new Gateway(await ownIP, options)
     t.after(() => gateway.signal('SIGKILL'))
     await gateway.start()
     return gateway
   }
 
+  #listen(clients: string, admin: string): void {
+    const { command = 'serve', redis, flags = [] } = this.options
+    this.args = [command, '-addr', clients, '-admin', admin, ...(redis ? ['-redis', redis.url] : []), '-loops', '2', '-drain', '0', '-log-format', 'text', ...flags]
+  }
+
   /** What another command of the same binary prints. */
   run(...args: string[]): string { return execFileSync(binary, args, { encoding: 'utf8' }) }
 
-  /** Starts again on the same ports, after a kill. */
-  override async start(): Promise<void> {
-    await super.start()
+  /** Starts on ports of its choice, and after a kill on the same ports again. */
+  override async start(): Promise<string> {
+    const said = await super.start()
+    const [, clients, admin] = this.ready.exec(said) ?? []
+    assert.ok(clients && admin, said)
+    this.#places = [clients, admin]
+    this.#listen(clients, admin)
     await this.ready200()
+    return said
   }
 
-  get url(): string { return `ws://127.0.0.1:${this.port}/ws` }
+  get url(): string { return `ws://${this.#place(0)}/ws` }
 
-  get admin(): string { return `http://127.0.0.1:${this.adminPort}` }
+  get admin(): string { return `http://${this.#place(1)}` }
+
+  #place(which: 0 | 1): string {
+    assert.ok(this.#places, 'it has not started')
+    return this.#places[which]
+  }
 
   async ready200(want = 200): Promise<void> {
     await eventually(`/readyz is ${want}`, async () => {

@@ -1,5 +1,0 @@
-//go:build !conformance
-
-package main
-
-func echoGroup(*config) []flagGroup { return nil }
