@@ -78,7 +78,7 @@ func table(t *testing.T, file string) string {
 	if file == "codes.json" {
 		var rows []Code
 		readGolden(t, file, &rows)
-		out.WriteString("| code | name | meaning | come back |\n|---|---|---|---|\n")
+		out.WriteString("| code | name | meaning | connect again |\n|---|---|---|---|\n")
 		for _, row := range rows {
 			fmt.Fprintf(&out, "| %d | `%s` | %s | %s |\n", row.Code, row.Name, row.Meaning, row.Comeback)
 		}

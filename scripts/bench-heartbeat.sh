@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What a heartbeat costs: CPU of a gateway with idle connections, without a heartbeat, with WebSocket pings that the
-# clients answer, and with message heartbeats that need no answer, in turn.
+# Measures what a heartbeat costs: the CPU time of a gateway with idle connections. Each round has three runs: without a
+# heartbeat, with WebSocket pings, which the clients answer, and with message heartbeats, which need no answer.
 # Usage: scripts/bench-heartbeat.sh [connections] [rounds]
-# Builds first. Takes about 40 s a run, three runs a round. The gateway listens on ports that the kernel chooses.
+# It builds first. A run takes about 40 s. The gateway listens on ports that the kernel chooses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 connections=${1:-19000}
 rounds=${2:-3}
-every=5 # seconds between heartbeats: dense, so that their cost stands out
+every=5 # seconds between heartbeats: few, so that the cost is large enough to measure
 window=20
 
 go build -trimpath -o bin/ ./gateway ./bench
@@ -16,7 +16,7 @@ log=$(mktemp)
 gateway_pid='' bench_pid=''
 trap 'rm -f "$log"; [ -z "$bench_pid" ] || kill "$bench_pid" 2>/dev/null || true; [ -z "$gateway_pid" ] || kill "$gateway_pid" 2>/dev/null || true' EXIT
 
-# told LISTENER: the URL of clients or admin, as the greeting tells it.
+# told LISTENER: prints the URL of clients or admin, which the gateway printed at start.
 told() { sed -nE "s|^ +$1 +([a-z]+://127\.0\.0\.1:[0-9]+)/.*|\1|p" "$log"; }
 
 metric() { curl -sf "$(told admin)/metrics" | awk -v name="$1" '$1 == name { printf "%.3f\n", $2 }'; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the tables of bench/RESULTS.md that tell how cost grows: with connections, channels and loops, and how long a
-# bystander waits. Every row is one run of bench with a gateway and a redis-server of its own. About five minutes.
+# Prints the tables of bench/RESULTS.md that show how the cost grows with connections, channels and loops, and how long a
+# bystander waits. Each row is one run of bench with a gateway and a redis-server of its own. About five minutes.
 # Usage: scripts/bench-tables.sh   (after make build; needs redis-server and node)
 set -euo pipefail
 cd "$(dirname "$0")/.."

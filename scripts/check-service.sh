@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks scripts/carillon.service with systemd-analyze: that systemd understands every line, and that its own measure of
-# exposure stays low (1.2 of 10 when this was written). Needs no running systemd; without systemd-analyze it says so and
-# does nothing.
+# Checks scripts/carillon.service with systemd-analyze: systemd must understand every line, and the exposure that it
+# computes must stay low (1.2 of 10 when this was written). No running systemd is needed. Without systemd-analyze the script
+# says so and does nothing.
 # Usage: scripts/check-service.sh
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,7 +12,7 @@ if ! command -v systemd-analyze >/dev/null; then
 fi
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-# verify wants the binary to be there.
+# verify fails if the binary is missing.
 sed "s|^ExecStart=[^ ]*|ExecStart=$(command -v true)|" carillon.service >"$dir/carillon.service"
 systemd-analyze verify --man=no "$dir/carillon.service"
 systemd-analyze security --offline=true --threshold=20 "$dir/carillon.service" | tail -1

@@ -9,7 +9,7 @@ time=${1:-60s}
 grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r dir; do
 	go test -list '^Fuzz' "$dir" | grep '^Fuzz' | while read -r target; do
 		echo "== $dir $target"
-		# Minimizing by count: one that runs into the end of the time is reported as a failure.
+		# Minimize by count: minimizing that is still running when the time ends is reported as a failure.
 		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 100x "$dir"
 	done
 done

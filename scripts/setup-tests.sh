@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# npm ci leaves a copy of the lock file behind; one that is older than the lock file is out of date.
+# npm ci leaves a copy of the lock file. If it is older than the lock file, the packages are out of date.
 npm_packages() {
 	[ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] && return
 	echo "setup-tests: npm ci in $1" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Plays --check, --apply and --undo of tune-host.sh against a real kernel, in a network namespace of its own with
-# stand-ins for what every namespace shares (fs.*, vm.*, huge pages, /etc, /var/lib): nothing on this host changes.
-# Without the right to make namespaces it says so and does nothing, which is exit status 0 with a line that begins "skip".
+# Runs --check, --apply and --undo of tune-host.sh against a real kernel, in a network namespace of its own. Files stand in
+# for what all namespaces share (fs.*, vm.*, huge pages, /etc, /var/lib), so nothing on this host changes. Without the right
+# to make namespaces the script does nothing: it prints a line that begins with "skip", and exits with 0.
 # Usage: scripts/test-tune-host.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Sets the kernel parameters that a number of connections needs, and nothing else: what is enough stays as it is, and
-# nothing is lowered (but swappiness). `gateway doctor -connections N` tells the same and why; a test compares the two.
+# Sets the kernel parameters that a number of connections needs. A value that is enough stays as it is, and no value is
+# lowered except swappiness. `gateway doctor -connections N` lists the same parameters with reasons; a test compares the two.
 #
-# Usage: scripts/tune-host.sh --check [options]   say what is not enough; exit status 1 if something is not
-#        scripts/tune-host.sh --apply [options]   set it, now and at every start of the host; keeps the old values
+# Usage: scripts/tune-host.sh --check [options]   list what is not enough; exit status 1 if there is something
+#        scripts/tune-host.sh --apply [options]   set it now and at every start of the host, and keep the old values
 #        scripts/tune-host.sh --undo              put the old values back
 #
 #   --connections N   connections of the gateway on this host (1000000)
 #   --send-buffer B   its -send-buffer in bytes (65536)
 #   --proxy           the proxy in front of it runs on this host too
-#   --only PREFIX     only keys that begin so, as net.core. (in a container only some are its own)
+#   --only PREFIX     only keys that begin with PREFIX, such as net.core. (a container has only some keys of its own)
 #
-# Files: /etc/sysctl.d/90-carillon.conf, /etc/tmpfiles.d/carillon.conf; /var/lib/carillon/tune-host.undo has the old values.
+# Files: /etc/sysctl.d/90-carillon.conf, /etc/tmpfiles.d/carillon.conf; the old values are in /var/lib/carillon/tune-host.undo.
 # The limit of open files is the service's: LimitNOFILE= in scripts/carillon.service, or ulimit -n.
 # TUNE_HOST_ROOT=DIR works on a copy of /proc, /sys, /etc and /var below DIR, for tests.
 set -euo pipefail
@@ -46,7 +46,7 @@ done
 [[ $connections =~ ^[1-9][0-9]{0,8}$ ]] || die "--connections $connections is not a number of connections"
 [[ $send_buffer =~ ^[1-9][0-9]{0,8}$ ]] || die "--send-buffer $send_buffer is not a number of bytes"
 
-# read_file FILE: its fields, separated by one blank; nothing if it cannot be read.
+# read_file FILE: prints its fields, separated by one blank; nothing if it cannot be read.
 read_file() {
 	local fields=()
 	if [ -r "$1" ]; then read -ra fields <"$1" || true; fi
@@ -108,7 +108,7 @@ table() {
 	echo "transparent_hugepage not always"
 }
 
-# wanted RULE VALUE NOW: what to set: VALUE where it is better than NOW, field by field.
+# wanted RULE VALUE NOW: prints what to set: for each field VALUE if it is better than NOW, else NOW.
 wanted() {
 	local rule=$1 i
 	local -a value now out=()
@@ -129,7 +129,7 @@ wanted() {
 	echo "${out[*]}"
 }
 
-# rows: KEY|NOW|WANTED of each parameter; NOW is empty if it is not here.
+# rows: prints KEY|NOW|WANTED for each parameter; NOW is empty if this host does not have it.
 rows() {
 	local key rule value is
 	while read -r key rule value; do
@@ -163,8 +163,9 @@ write_value() {
 	fi
 }
 
-# persist: what --undo would take back stays so at the next start of the host. Written whole, then put in place, from
-# the undo file: a run for some parameters (--only), or one that was interrupted, leaves the others' lines there.
+# persist: writes the files that set the parameters at the next start of the host. They have every key of the undo file: so
+# a run for some parameters (--only), or one that was interrupted, keeps the lines of the others. Each file is written whole
+# and then moved into place.
 persist() {
 	local key value pages=''
 	{
@@ -174,7 +175,7 @@ persist() {
 			[ -n "$value" ] || continue
 			case $key in
 			transparent_hugepage) pages=$value ;;
-			net.netfilter.*) echo "-$key = $value" ;; # the module may come later: no error then
+			net.netfilter.*) echo "-$key = $value" ;; # the module may be loaded later: "-" makes that no error
 			*) echo "$key = $value" ;;
 			esac
 		done <"$undo_file"
@@ -190,11 +191,12 @@ apply() {
 	local key is want
 	while IFS='|' read -r key is want; do
 		if [ -z "$is" ] || [ "$is" = "$want" ]; then continue; fi
-		# Before it is set, for we may be interrupted. The first value is the one to go back to, however often we are called.
+		# Write it before the parameter is set, because the script may be interrupted. Keep the first value: it is the one to go
+		# back to, however often the script runs.
 		grep -q "^$key=" "$undo_file" || echo "$key=$is" >>"$undo_file"
 		if write_value "$key" "$want"; then
 			printf '%-34s %s -> %s\n' "$key" "$is" "$want"
-		elif grep -qx "$key=$is" "$undo_file"; then # nothing to go back from
+		elif grep -qx "$key=$is" "$undo_file"; then # it has its old value: nothing to undo
 			sed -i "/^$key=/d" "$undo_file"
 		fi
 	done < <(rows)

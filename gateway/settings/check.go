@@ -88,7 +88,9 @@ type named[T any] struct {
 func (cfg *Settings) checkNumbers() error {
 	s := &cfg.Server
 	for _, count := range []named[int]{
-		{"max-connections", s.MaxConnections}, {"max-connections-per-address", s.MaxPerAddress}, {"max-accepts", s.MaxAccepts},
+		{"max-connections", s.MaxConnections},
+		{"max-connections-per-address", s.MaxPerAddress},
+		{"max-accepts", s.MaxAccepts},
 		{"max-message-rate", s.MessageRate},
 	} {
 		if count.value < 0 {

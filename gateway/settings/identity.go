@@ -18,9 +18,12 @@ func (cfg *Settings) Authenticates() bool {
 func (cfg *Settings) checkIdentity() error {
 	if !cfg.Authenticates() {
 		for _, given := range []named[bool]{
-			{"jwt-jwks-insecure", cfg.Identity.InsecureJWKS}, {"jwt-audience", cfg.Identity.Audience != ""},
-			{"jwt-issuer", cfg.Identity.Issuer != ""}, {"jwt-leeway", cfg.Identity.Leeway != 0},
-			{"jwt-cookie", cfg.Server.TokenSources.Cookie != ""}, {"jwt-query", cfg.Server.TokenSources.Query},
+			{"jwt-jwks-insecure", cfg.Identity.InsecureJWKS},
+			{"jwt-audience", cfg.Identity.Audience != ""},
+			{"jwt-issuer", cfg.Identity.Issuer != ""},
+			{"jwt-leeway", cfg.Identity.Leeway != 0},
+			{"jwt-cookie", cfg.Server.TokenSources.Cookie != ""},
+			{"jwt-query", cfg.Server.TokenSources.Query},
 			{"personal-channel", cfg.Server.PersonalChannel != ""},
 		} {
 			if given.value {

@@ -197,6 +197,9 @@ func (p *partial) endFrame(lim *Limits) (ev Event, done bool, err error) {
 	}
 	ev = Event{Op: p.op, Payload: p.message}
 	if p.deflated {
+		if lim.Inflater == nil { // the state of the reader is from a connection with compression
+			return Event{}, false, ErrReservedBits
+		}
 		ev.Deflated = len(p.message)
 		if ev.Payload, err = lim.Inflater.inflate(p.message, lim.MaxMessage); err != nil {
 			return Event{}, false, err

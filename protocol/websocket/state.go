@@ -42,7 +42,7 @@ func (r *Reader) State() *ReaderState {
 }
 
 // ReaderOf returns a Reader that goes on from s and takes over its slices; nil is the state between messages. ok is false
-// for a state that no Reader can have. If s.Deflated is set, the [Limits] that are given to Next must have an Inflater.
+// for a state that no Reader can have. Without [Limits.Inflater], a message with s.Deflated ends with [ErrReservedBits].
 func ReaderOf(s *ReaderState) (r Reader, ok bool) {
 	if s == nil {
 		return Reader{}, true

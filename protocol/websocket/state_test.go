@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -103,6 +104,23 @@ func TestReaderOfRefuses(t *testing.T) {
 		if _, ok := ReaderOf(&tc.state); ok {
 			t.Errorf("%s: ReaderOf(%+v) is accepted", tc.name, tc.state)
 		}
+	}
+}
+
+// The state of a compressed message that comes to a connection without compression is an error of that connection, and does
+// not panic.
+func TestReaderOfDeflatedWithoutInflater(t *testing.T) {
+	wire := frame(fin|rsv1|byte(ws.OpText), compressed(t, notification(600), 6))
+	var r Reader
+	if _, _, err := r.Next(wire[:20], &Limits{Inflater: new(Inflater)}); err != nil {
+		t.Fatal(err)
+	}
+	moved, ok := ReaderOf(r.State())
+	if !ok {
+		t.Fatal("the state is refused")
+	}
+	if ev, _, err := moved.Next(wire[20:], &Limits{}); !errors.Is(err, ErrReservedBits) {
+		t.Errorf("Next = %+v, %v, want %v", ev, err, ErrReservedBits)
 	}
 }
 

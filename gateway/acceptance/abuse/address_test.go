@@ -13,7 +13,7 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// tooMany reports whether an error is the refusal of one address that has all the connections it may have.
+// tooMany reports whether an error is the refusal of an address with as many connections as it may have.
 func tooMany(err error) bool {
 	var refused *gatewaytest.StatusError
 	return errors.As(err, &refused) && slices.Contains([]int{http.StatusTooManyRequests, http.StatusServiceUnavailable}, refused.Status)
@@ -23,7 +23,7 @@ func TestT08SpoofedAddress(t *testing.T) {
 	t.Parallel()
 	const most = 5
 	limit := []string{"-max-connections-per-address", fmt.Sprint(most)}
-	// fill connects most clients and 20 more, and wants exactly the 20 refused.
+	// fill connects most clients and 20 more. Exactly these 20 must be refused.
 	fill := func(t *testing.T, dial func(i int) (*gatewaytest.Client, error)) {
 		t.Helper()
 		for i := range most + 20 {
@@ -50,7 +50,7 @@ func TestT08SpoofedAddress(t *testing.T) {
 		}
 	}
 
-	// The bystander comes from an address of its own: one that is refused must cost no other.
+	// The bystander has an address of its own: the limit of one address must not affect another.
 	g := attacked(t, limit...)
 	g.options = []gatewaytest.Option{gatewaytest.From("127.0.0.9")}
 	g.withstands(t, "hs-per-ip", 8*mib, func(t *testing.T) {
@@ -62,14 +62,14 @@ func TestT08SpoofedAddress(t *testing.T) {
 	behind.head = []string{"X-Forwarded-For: 198.51.100.9"}
 	behind.withstands(t, "hs-per-ip-behind-a-proxy", 8*mib, func(t *testing.T) {
 		dial := dialer(behind)
-		for i := range 20 { // each another address, as the proxy says
+		for i := range 20 { // the proxy names another address each time
 			c, err := dial("", forwarded(i))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = c.Close() })
 		}
-		// What a client has written itself stands left of what the proxy wrote.
+		// The proxy adds its entry to the right of what the client itself wrote.
 		fill(t, func(i int) (*gatewaytest.Client, error) {
 			return dial("", fmt.Sprintf("X-Forwarded-For: 192.0.2.%d, 203.0.113.200", i))
 		})
@@ -98,7 +98,7 @@ func TestT09SecretsInLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := attacked(t, "-log-level", "debug", "-jwt-secret", key, "-jwt-query")
-	// Nobody may be served here, so there is no bystander: only the log is judged.
+	// No client may be served here, so there is no bystander: only the log is judged.
 	t.Run("hs-log-secret", func(t *testing.T) {
 		query := strings.Replace(gatewaytest.Head(), "/ws", "/ws?token="+secret, 1)
 		for _, head := range []string{

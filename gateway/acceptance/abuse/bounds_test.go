@@ -16,8 +16,8 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// TestT13UnfinishedMessagesInAll: many half messages of one address cost another address nothing, and no more memory than
-// they may have.
+// TestT13UnfinishedMessagesInAll: many unfinished messages of one address do not affect another address, and hold no more
+// memory than -max-inbound-total.
 func TestT13UnfinishedMessagesInAll(t *testing.T) {
 	t.Parallel()
 	g := attacked(t, "-max-inbound-total", "4MiB")
@@ -61,7 +61,7 @@ func TestT13UnfinishedMessagesInAll(t *testing.T) {
 	})
 }
 
-// pongs wants a pong next.
+// pongs reads a frame, which must be a pong.
 func pongs(c *gatewaytest.Client) error {
 	m, err := c.Message()
 	if err == nil && m.Type != "pong" {
@@ -70,7 +70,7 @@ func pongs(c *gatewaytest.Client) error {
 	return err
 }
 
-// TestT31ProbesStarved: whoever reaches the admin listener, from the probe's own address, cannot keep probes out.
+// TestT31ProbesStarved: a client of the admin listener, with the same address as the probe, cannot keep probes out.
 func TestT31ProbesStarved(t *testing.T) {
 	t.Parallel()
 	g := attacked(t)
@@ -116,8 +116,8 @@ func TestT31ProbesStarved(t *testing.T) {
 	}
 }
 
-// TestT26EveryDescriptor fills everything that takes descriptors at the same time. An accept that fails for want of one
-// would end a loop, and every connection on it.
+// TestT26EveryDescriptor fills everything that takes descriptors at the same time. An accept that fails because none is left
+// would end a loop and all its connections.
 func TestT26EveryDescriptor(t *testing.T) {
 	t.Parallel()
 	const limit = 600
@@ -183,9 +183,9 @@ func TestT26EveryDescriptor(t *testing.T) {
 // holder keeps connections open.
 type holder struct{ conns []interface{ Close() error } }
 
-// dial opens a connection and says something, if there is room for it.
+// dial opens a connection and sends something, if there is room for it.
 func (h *holder) dial(addr, says string) {
-	if conn, err := gatewaytest.Connect(addr, gatewaytest.From("127.0.0.2")); err == nil { // 127.0.0.1 asks for metrics
+	if conn, err := gatewaytest.Connect(addr, gatewaytest.From("127.0.0.2")); err == nil { // the metrics are read from 127.0.0.1
 		h.conns = append(h.conns, conn)
 		_, _ = conn.Write([]byte(says))
 	}
@@ -197,7 +197,7 @@ func (h *holder) close() {
 	}
 }
 
-// redisAddr is where the gateway's embedded Redis listens.
+// redisAddr returns the address of the gateway's embedded Redis.
 func (g *target) redisAddr(t *testing.T) string {
 	t.Helper()
 	_, body, err := gatewaytest.Get(g.Admin + "/info")
@@ -211,7 +211,7 @@ func (g *target) redisAddr(t *testing.T) string {
 	return strings.TrimPrefix(info.Redis, "redis://")
 }
 
-// silentRedis confirms a subscription, answers its pings, and never answers a PUBLISH.
+// silentRedis is a Redis that confirms a subscription and answers pings, but never answers a PUBLISH.
 func silentRedis(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

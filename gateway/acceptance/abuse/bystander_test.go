@@ -17,29 +17,29 @@ import (
 const (
 	mib = 1 << 20
 
-	// timerSlack is how late a timer may be: they are a wheel of seconds.
+	// timerSlack is how late a timer may be: the gateway's timers are counted in seconds.
 	timerSlack = 2 * time.Second
 
-	// answerWithin is what every answer to a client that behaves has.
+	// answerWithin is how long an answer to a client that behaves may take.
 	answerWithin = time.Second
 )
 
 // target is a gateway under attack.
 type target struct {
 	*gatewaytest.Process
-	options []gatewaytest.Option // with which clients that behave connect
+	options []gatewaytest.Option // how clients that behave connect
 	head    []string             // lines of their request head
 }
 
-// attacked starts a gateway to be attacked.
+// attacked starts a gateway for an attack.
 func attacked(t *testing.T, args ...string) *target {
 	t.Helper()
 	args = append([]string{"-loops", "2", "-drain", "0"}, args...)
 	return &target{Process: gatewaytest.Start(t, binary, args...)}
 }
 
-// withstands runs an attack as a subtest, with a bystander, and judges what it cost: no answer to the bystander late, a
-// fresh client served, and at most bound bytes of memory more than before at any time.
+// withstands runs an attack as a subtest with a bystander. No answer to the bystander may be late, a new client must be
+// served afterwards, and the gateway's memory may never grow by more than bound bytes.
 func (g *target) withstands(t *testing.T, name string, bound int, attack func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func (g *target) dial() (*gatewaytest.Client, error) {
 	return c, nil
 }
 
-// serves has a client come, subscribe, ping and go.
+// serves connects a client that behaves: it subscribes, pings and leaves.
 func (g *target) serves() error {
 	c, err := g.dial()
 	if err != nil {
@@ -88,7 +88,7 @@ type bystander struct {
 	ended chan error
 }
 
-// bystand connects the bystander and has it ping and subscribe until it leaves.
+// bystand connects the bystander. It pings and subscribes again and again until leave is called.
 func (g *target) bystand(t *testing.T) *bystander {
 	t.Helper()
 	c, err := g.dial()
@@ -131,7 +131,7 @@ func bystandUntil(done <-chan struct{}, c *gatewaytest.Client, control *metronom
 			return fmt.Errorf("%s %d: %w", what, n, err)
 		}
 		took := time.Since(began)
-		// What the same way through the kernel takes without a gateway is the machine's own delay.
+		// An echo without a gateway tells how long this machine itself delays an answer.
 		own, err := control.beat()
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func bystandUntil(done <-chan struct{}, c *gatewaytest.Client, control *metronom
 		if tooLate(took, answerWithin+2*own) {
 			return fmt.Errorf("%s %d was answered after %v; the machine alone took %v", what, n, took, own)
 		}
-		if n < 3 { // however short the attack is
+		if n < 3 { // also if the attack is short
 			<-tick.C
 			continue
 		}
@@ -151,7 +151,7 @@ func bystandUntil(done <-chan struct{}, c *gatewaytest.Client, control *metronom
 	}
 }
 
-// metronome is an echo over loopback inside the test, to tell a slow gateway from a busy machine.
+// metronome is an echo over loopback inside the test. It shows whether the gateway is slow or the machine is busy.
 type metronome struct {
 	nc net.Conn
 }
@@ -162,7 +162,7 @@ func newMetronome(t *testing.T) *metronome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it has done its part
+	defer l.Close() //nolint:errcheck // it is not needed any more
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func newMetronome(t *testing.T) *metronome {
 	return &metronome{nc}
 }
 
-// beat is how long one byte takes there and back.
+// beat returns how long one byte takes to come back.
 func (m *metronome) beat() (time.Duration, error) {
 	began := time.Now()
 	b := []byte{1}
@@ -190,7 +190,7 @@ func (m *metronome) beat() (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// each runs f for 0 to n-1, all at once, and fails the test with the first errors.
+// each runs f for 0 to n-1 at the same time. Errors fail the test; it prints the first ones.
 func each(t *testing.T, n int, f func(i int) error) {
 	t.Helper()
 	errs := make(chan error, n)
@@ -210,7 +210,7 @@ func each(t *testing.T, n int, f func(i int) error) {
 	}
 }
 
-// filesBack waits until the gateway has no more descriptors than before.
+// filesBack waits until the gateway has at most as many descriptors as before.
 func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
 	t.Helper()
 	last := 0
@@ -220,7 +220,7 @@ func (g *target) filesBack(t *testing.T, before int, patience time.Duration) {
 	})
 }
 
-// readControl reads a frame; a close frame is an error, a *gatewaytest.CloseError.
+// readControl reads a frame. A close frame is a *gatewaytest.CloseError.
 func readControl(c *gatewaytest.Client) (ws.Header, []byte, error) {
 	h, payload, err := c.ReadFrame()
 	if err == nil && h.OpCode == ws.OpClose {

@@ -14,11 +14,11 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// policy are the codes that a client which does too much may be ended with.
+// policy are the close codes for a client that sends too much.
 var policy = []ws.StatusCode{ws.StatusPolicyViolation, protocol.CloseRateLimit}
 
-// refusedCommand sends a text message and wants it refused: an error message, or the end by policy. An error's code
-// must be one of codes, if there are any.
+// refusedCommand sends a text message, which must be refused: by an error message, or by a close with policy. If there are
+// codes, the code of the error message must be one of them.
 func (g *target) refusedCommand(text string, codes ...string) error {
 	c, err := g.dial()
 	if err != nil {
@@ -38,7 +38,7 @@ func (g *target) refusedCommand(text string, codes ...string) error {
 	case m.Type != "error" || len(codes) > 0 && !slices.Contains(codes, m.Code):
 		return fmt.Errorf("%.60q was answered by %.200v", text, m)
 	}
-	return c.Ping() // and the connection stays
+	return c.Ping() // the connection must stay open
 }
 
 func TestT19HostileJSON(t *testing.T) {
@@ -86,8 +86,8 @@ func TestT19HostileJSON(t *testing.T) {
 	})
 }
 
-// converse sends n commands, a hundred at a time, and judges the answer to each, until policy ends it. One who sends
-// more without reading is a slow consumer: that is T23.
+// converse sends n commands, a hundred at a time, and judges the answer to each, until the gateway closes the connection
+// with policy. A client that sends more without reading is a slow consumer, which is T23.
 func (g *target) converse(t *testing.T, command func(i int) string, n int, judge func(i int, m gatewaytest.Message) error) {
 	t.Helper()
 	c, err := g.dial()
@@ -170,7 +170,7 @@ func TestT20ChannelAbuse(t *testing.T) {
 	})
 }
 
-// hears wants exactly this notification next.
+// hears reads a message, which must be exactly this notification.
 func hears(c *gatewaytest.Client, channel, data string) error {
 	m, err := c.Message()
 	if err == nil && (m.Type != "notification" || m.Channel != channel || m.Data != data) {
@@ -198,7 +198,7 @@ func TestT21PatternLeak(t *testing.T) {
 		if err := errors.Join(g.Publish("user:1", "private"), hears(owner, "user:1", "private")); err != nil {
 			t.Fatal(err)
 		}
-		if err := spy.Ping(); err != nil { // which would come behind what leaked
+		if err := spy.Ping(); err != nil { // the answer would come after what leaked
 			t.Errorf("the spy: %v", err)
 		}
 	})

@@ -36,7 +36,7 @@ func (g *target) dialDeflate() (*gatewaytest.Client, error) {
 		err = fmt.Errorf("extensions %q", header.Get("Sec-WebSocket-Extensions"))
 	}
 	if err == nil {
-		_, _, err = c.ReadFrame() // connected, compressed or not
+		_, _, err = c.ReadFrame() // the message connected, compressed or not
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -59,7 +59,7 @@ func deflated(t *testing.T, write func(*flate.Writer)) string {
 	return strings.TrimSuffix(out.String(), "\x00\x00\xff\xff")
 }
 
-// bomb is a compressed message of at most 64 KiB that inflates to as much as such a one can: 64 MiB or so.
+// bomb returns a compressed message of at most 64 KiB that inflates to about 64 MiB, the most that is possible.
 func bomb(t *testing.T) string {
 	t.Helper()
 	zeros := make([]byte, 64<<10)
@@ -100,7 +100,7 @@ func TestT17CompressionBomb(t *testing.T) {
 				if err := c.Say(tc.sent); err != nil {
 					return err
 				}
-				return endsWith(c, began, 4*answerWithin, tc.code) // twenty at once, and each inflates what it may
+				return endsWith(c, began, 4*answerWithin, tc.code) // twenty at the same time, and each inflates as much as it may
 			})
 		})
 	}
@@ -116,7 +116,7 @@ func TestT18DeflateMemory(t *testing.T) {
 			if clients[i], err = g.dialDeflate(); err != nil {
 				return err
 			}
-			// One message each way, compressed: state that a connection would keep is kept from here on.
+			// One compressed message in each direction: if a connection kept state for compression, it would have it now.
 			channel := strings.Repeat(fmt.Sprintf("channel-%d-", i), 20)[:200]
 			subscribe := deflated(t, func(z *flate.Writer) { _, err = z.Write([]byte(`{"type":"subscribe","channel":"` + channel + `"}`)) })
 			if err != nil {

@@ -18,8 +18,8 @@ import (
 
 const maxMessage = 64 << 10 // the default of -max-message
 
-// ended connects, sends bytes, and wants a close frame with one of the codes and then the end, which the gateway
-// makes; how long that may take is within.
+// ended connects and sends bytes. A close frame with one of the codes must come, and then the gateway must end the
+// connection, within a time.
 func (g *target) ended(sent string, within time.Duration, codes ...ws.StatusCode) error {
 	c, err := g.dial()
 	if err != nil {
@@ -75,7 +75,7 @@ func TestT10DeclaredLength(t *testing.T) {
 			}
 			return err
 		})
-		if err := g.serves(); err != nil { // behind all that was said
+		if err := g.serves(); err != nil { // after all that was sent
 			t.Error(err)
 		}
 		for _, c := range clients {
@@ -84,8 +84,8 @@ func TestT10DeclaredLength(t *testing.T) {
 	})
 }
 
-// flood writes the same bytes again and again, whole rounds of them, until the connection ends or there were enough;
-// it returns what was written.
+// flood writes the same bytes again and again until the connection ends or it has written enough rounds. It returns how
+// much it wrote.
 func flood(c *gatewaytest.Client, round string, rounds int) (written int, err error) {
 	for range rounds {
 		n, err := c.Write([]byte(round))
@@ -148,7 +148,7 @@ func TestT12FragmentMemory(t *testing.T) {
 				began := time.Now()
 				go func() {
 					if c.Say(gatewaytest.Frame(false, ws.OpText, tc.first)) == nil {
-						// A hundred frames a write: what is refused is refused behind the first few of them.
+						// A hundred frames in a write: the gateway refuses one of the first of them.
 						round := strings.Repeat(gatewaytest.Frame(false, ws.OpContinuation, tc.more), 100)
 						_, _ = flood(c, round, tc.times/100)
 					}
@@ -204,8 +204,8 @@ func TestT14ControlFlood(t *testing.T) {
 	t.Parallel()
 	rounds := scale(300, 3000)
 	const together = 100
-	// flooded has a client that reads send that many control frames and a question, and returns what ended it: nil is
-	// the answer to the question, behind as many pongs as there were pings.
+	// flooded sends that many control frames and then a message ping, and reads all answers. It returns nil if the pong
+	// came, after as many pong frames as there were ping frames; else it returns what ended the connection.
 	flooded := func(g *target, op ws.OpCode) error {
 		c, err := g.dial()
 		if err != nil {
@@ -214,7 +214,7 @@ func TestT14ControlFlood(t *testing.T) {
 		defer c.Close() //nolint:errcheck // it is of no more use
 		go func() {
 			if _, err := flood(c, strings.Repeat(gatewaytest.Frame(true, op, "flood"), together), rounds); err == nil {
-				_ = c.Send(`{"type":"ping"}`) // the reader judges
+				_ = c.Send(`{"type":"ping"}`) // the reader finds an error
 			}
 		}()
 		for pongs := 0; ; pongs++ {
@@ -230,7 +230,7 @@ func TestT14ControlFlood(t *testing.T) {
 			}
 		}
 	}
-	// ends wants a limit to be what ended it.
+	// ends wants an error that is a limit of the gateway.
 	ends := func(err error, codes ...ws.StatusCode) error {
 		var closed *gatewaytest.CloseError
 		if errors.As(err, &closed) && slices.Contains(codes, closed.Code) {
@@ -246,7 +246,7 @@ func TestT14ControlFlood(t *testing.T) {
 			}
 		})
 	}
-	// Without limits of its rate a flood is answered, as far as the client reads.
+	// Without a limit of the rate, a flood is answered as long as the client reads.
 	free := attacked(t, "-max-message-rate", "0")
 	for name, op := range map[string]ws.OpCode{"fr-ping-flood-without-rates": ws.OpPing, "fr-pong-flood-without-rates": ws.OpPong} {
 		free.withstands(t, name, 24*mib, func(t *testing.T) {
@@ -267,8 +267,8 @@ func TestT14ControlFlood(t *testing.T) {
 	})
 }
 
-// unread writes again and again and reads nothing, so that answers pile up. The gateway must end that or go on taking
-// what is written.
+// unread writes again and again and reads nothing, so that answers pile up. The gateway must close the connection, or go on
+// reading.
 func unread(c *gatewaytest.Client, round string, rounds int) error {
 	if err := c.SetWriteDeadline(time.Now().Add(gatewaytest.Patience)); err != nil {
 		return err
@@ -309,7 +309,7 @@ func TestT15ProtocolErrors(t *testing.T) {
 			{"binary", gatewaytest.Frame(true, ws.OpBinary, "x"), ws.StatusUnsupportedData},
 			{"HTTP", gatewaytest.Head(), ws.StatusProtocolError},
 		} {
-			// Commands behind the fault are not carried out: nothing but the close frame comes.
+			// Commands after the fault must have no effect: only the close frame may come.
 			if err := g.ended(tc.sent+gatewaytest.Frame(true, ws.OpText, `{"type":"ping"}`), 2*answerWithin, tc.code); err != nil {
 				t.Errorf("%s: %v", tc.name, err)
 			}

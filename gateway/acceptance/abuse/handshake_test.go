@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// ask sends a request head and returns the status of the answer, which must come within a second, and what was said.
+// ask sends a request head, and returns the status and the text of the answer, which must come within a second.
 func ask(addr, head string) (status int, answer string, err error) {
 	c, err := gatewaytest.Connect(addr)
 	if err != nil {
@@ -44,7 +44,7 @@ func ask(addr, head string) (status int, answer string, err error) {
 	}
 }
 
-// wantStatus asks and wants one of some statuses.
+// wantStatus sends a request head. The answer must have one of some statuses.
 func wantStatus(t *testing.T, addr, name, head string, want ...int) (answer string) {
 	t.Helper()
 	status, answer, err := ask(addr, head)
@@ -82,7 +82,7 @@ func TestT01CrossSiteHandshake(t *testing.T) {
 			wantStatus(t, listed.Addr, origin, gatewaytest.Head("Origin: "+origin), http.StatusSwitchingProtocols)
 		}
 	})
-	// A page whose name was made to point at loopback (DNS rebinding) has an origin that equals Host.
+	// With DNS rebinding, the name of a page is made to point at loopback, so the page's origin equals Host.
 	at := func(origin string) string {
 		_, host, _ := strings.Cut(origin, "://")
 		return strings.Replace(gatewaytest.Head("Origin: "+origin), "Host: 127.0.0.1", "Host: "+host, 1)
@@ -107,7 +107,7 @@ func TestT01CrossSiteHandshake(t *testing.T) {
 		for _, origin := range []string{own, "http://localhost:" + port, "http://[::1]:" + port} {
 			wantStatus(t, g.Addr, origin, at(origin), http.StatusSwitchingProtocols)
 		}
-		// Who says that there is a proxy, or names the origin, has a name.
+		// With a trusted proxy, or with the origin in -allow-origin, the page may connect.
 		wantStatus(t, proxied.Addr, "a proxy's name", at("https://bell.example"), http.StatusSwitchingProtocols)
 		wantStatus(t, proxied.Addr, "another origin at it", gatewaytest.Head("Origin: https://evil.example"), http.StatusForbidden)
 		wantStatus(t, listed.Addr, "an origin in the list", at("https://app.example"), http.StatusSwitchingProtocols)
@@ -122,14 +122,14 @@ func TestT01CrossSiteHandshake(t *testing.T) {
 	})
 }
 
-// handshakeTimeout is short where it is waited for.
+// handshakeTimeout is short in the tests that wait for it.
 const handshakeTimeout = 2 * time.Second
 
 func TestT02Slowloris(t *testing.T) {
 	t.Parallel()
 	g := attacked(t, "-handshake-timeout", handshakeTimeout.String())
 	before := g.Files()
-	// ends waits for the gateway to end a connection, saying 408 or nothing.
+	// ends waits until the gateway ends a connection, with a 408 or without an answer.
 	ends := func(c *gatewaytest.Client, began time.Time) error {
 		answer, err := io.ReadAll(c)
 		if err != nil {
@@ -163,7 +163,7 @@ func TestT02Slowloris(t *testing.T) {
 			began := time.Now()
 			over := make(chan struct{})
 			defer close(over)
-			go func() { // one octet after the other, for as long as it is taken
+			go func() { // one octet after the other, as long as the gateway takes them
 				tick := time.NewTicker(100 * time.Millisecond)
 				defer tick.Stop()
 				for _, b := range []byte(strings.Repeat(gatewaytest.Head(), 10)[len("GET /ws HTTP/1.1\r\n"):]) {
@@ -180,7 +180,8 @@ func TestT02Slowloris(t *testing.T) {
 			return ends(c, began)
 		})
 	})
-	// Whoever is slow, but in time, is served, whenever in a second it came. A machine that makes it late is not judged.
+	// A client that is slow, but in time, is served, at whatever part of a second it connects. If the busy machine makes it
+	// late, that is not judged.
 	g.withstands(t, "slow-in-time", 8*mib, func(t *testing.T) {
 		each(t, 50, func(i int) error {
 			<-time.After(time.Duration(i) * 20 * time.Millisecond)
@@ -201,8 +202,8 @@ func TestT02Slowloris(t *testing.T) {
 	g.filesBack(t, before, 5*time.Second)
 }
 
-// pour writes text, and more of it if endless, until it is all written or nothing more is taken, while it reads; it
-// returns the status that came back.
+// pour writes text, again and again if endless, until it is written or the gateway takes no more. It reads at the same time
+// and returns the status of the answer.
 func pour(addr, begin, more string, total int) (status int, err error) {
 	c, err := gatewaytest.Connect(addr)
 	if err != nil {
@@ -255,7 +256,7 @@ func TestT03HeaderBombs(t *testing.T) {
 
 func TestT04ParserBacktracking(t *testing.T) {
 	t.Parallel()
-	g := attacked(t, "-compress") // else extensions are not looked at
+	g := attacked(t, "-compress") // without it the gateway does not look at extensions
 	const room = 7000
 	fill := func(unit string) string { return strings.Repeat(unit, room/len(unit)) }
 	g.withstands(t, "hs-token-bombs", 8*mib, func(t *testing.T) {
@@ -402,7 +403,7 @@ func TestT07WrongProtocol(t *testing.T) {
 	})
 }
 
-// clientHello is what a TLS client says first.
+// clientHello returns the first bytes of a TLS client.
 func clientHello(t *testing.T) string {
 	t.Helper()
 	ours, theirs := net.Pipe()

@@ -20,7 +20,8 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// At the reduced scale most attacks wait more than they work; at full scale none shall disturb another's bystander.
+	// At the small scale most attacks mostly wait, so they run in parallel. At full scale an attack must not disturb the
+	// bystander of another.
 	parallel := "6"
 	if *full {
 		parallel = "1"
@@ -46,7 +47,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// scale is how much of something an attack has.
+// scale returns one of two values: the first at the small scale, the second with -full.
 func scale[T any](reduced, whole T) T {
 	if *full {
 		return whole
@@ -54,8 +55,8 @@ func scale[T any](reduced, whole T) T {
 	return reduced
 }
 
-// tooLate reports whether something took longer than it may. Without -full these tests run beside all others, and a busy
-// machine is given time on top: what is judged then is that it comes at all, and who pays for it.
+// tooLate reports whether something took longer than it may. Without -full these tests run beside all others, so there is
+// more time for a busy machine; then a test judges that the answer comes, and which client is affected.
 func tooLate(took, within time.Duration) bool {
 	return took > within+scale(8*time.Second, 0)
 }

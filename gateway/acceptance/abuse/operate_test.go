@@ -24,7 +24,7 @@ type told struct {
 	retry int           // milliseconds
 }
 
-// drained sends SIGTERM and has every client wait for its 1012.
+// drained sends SIGTERM. Every client waits for its 1012.
 func (g *target) drained(t *testing.T, clients []*gatewaytest.Client) []told {
 	t.Helper()
 	all := make([]told, len(clients))
@@ -87,8 +87,8 @@ func TestT28RestartHerd(t *testing.T) {
 			_ = c.Close()
 		}
 	})
-	// Sockets that knock and say nothing take nobody's turn: the last client is told, too. It is the bystander, whose pings are
-	// answered until then.
+	// Sockets that connect during the drain and send nothing must not count as clients that were told: the last client is
+	// told too. It is the bystander, whose pings are answered until then.
 	t.Run("end-drain-knocks", func(t *testing.T) {
 		g := attacked(t, "-loops", "1", "-drain", "1s")
 		first := g.crowd(t, 1)
@@ -99,8 +99,8 @@ func TestT28RestartHerd(t *testing.T) {
 		}
 		each(t, len(silent), open)
 		g.awaitSockets(t, 1+float64(len(silent)))
-		b := g.bystand(t)          // far behind the first
-		for _, c := range silent { // their places are free, and before the bystander's
+		b := g.bystand(t)          // its slot is far from that of the first
+		for _, c := range silent { // their slots are free, and lie before the bystander's
 			_ = c.Close()
 		}
 		g.awaitSockets(t, 2)
@@ -135,7 +135,7 @@ func TestT28RestartHerd(t *testing.T) {
 			t.Errorf("exit status %d: %s", status, g.Log())
 		}
 	})
-	// During the delay everything goes on, and only balancers are told.
+	// During -drain-delay only /readyz changes.
 	t.Run("end-drain-delay", func(t *testing.T) {
 		g := attacked(t, "-drain-delay", "1h", "-drain", "1h")
 		b := g.bystand(t)
@@ -160,7 +160,7 @@ func TestT28RestartHerd(t *testing.T) {
 			t.Errorf("after the second signal it left in %v", took)
 		}
 	})
-	// Who balances load is told first, and who watches sees the drain.
+	// Load balancers see the drain in /readyz, and operators in ws_draining.
 	t.Run("end-drain-readiness", func(t *testing.T) {
 		g := attacked(t, "-drain", "1m") // until the clients leave
 		clients := g.crowd(t, 50)
@@ -181,7 +181,7 @@ func TestT28RestartHerd(t *testing.T) {
 			t.Errorf("exit status %d: %s", status, g.Log())
 		}
 	})
-	// What is published while clients wait for their turn is heard by them.
+	// Clients that are not told yet still get what is published.
 	t.Run("end-drain-publications", func(t *testing.T) {
 		g := attacked(t, "-drain", "1m") // until the clients leave
 		clients := g.crowd(t, 50)
@@ -190,7 +190,7 @@ func TestT28RestartHerd(t *testing.T) {
 			t.Fatal(err)
 		}
 		publisher := redis.NewClient(options)
-		defer publisher.Close() //nolint:errcheck // it has done its part
+		defer publisher.Close() //nolint:errcheck // it is not needed any more
 		g.Signal(syscall.SIGTERM)
 		if err := g.turnedAway(); err != nil {
 			t.Errorf("a newcomer: %v", err)
@@ -212,7 +212,7 @@ func (g *target) awaitSockets(t *testing.T, want float64) {
 	})
 }
 
-// turnedAway knocks until the answer is 503 with Retry-After: a newcomer while the gateway drains.
+// turnedAway connects again and again until the answer is 503 with Retry-After, as for a new client during the drain.
 func (g *target) turnedAway() error {
 	for began := time.Now(); time.Since(began) < gatewaytest.Patience; {
 		k := knock(g.Addr)
@@ -230,7 +230,7 @@ func (g *target) turnedAway() error {
 	return errors.New("is served all the time")
 }
 
-// longestBeat watches the machine's own delays until the function it returns is called, for the longest of them.
+// longestBeat measures the delays of the machine itself. The function that it returns ends that and returns the longest.
 func longestBeat(t *testing.T) func() time.Duration {
 	t.Helper()
 	m := newMetronome(t)
@@ -242,7 +242,7 @@ func longestBeat(t *testing.T) func() time.Duration {
 		for {
 			select {
 			case <-tick.C:
-				_, _ = m.beat() // if it fails it is late no longer, and the test has other worries
+				_, _ = m.beat() // without a metronome no delay is found, and the test may only be too strict
 				worst, last = max(worst, time.Since(last)), time.Now()
 			case <-done:
 				longest <- worst
@@ -256,14 +256,14 @@ func longestBeat(t *testing.T) func() time.Duration {
 	}
 }
 
-// judgeDrain wants the closes spread evenly over the window, and each with a return of its own. late is how long the
-// machine itself kept the clients waiting: beyond half a part of the histogram that would be judged.
+// judgeDrain wants the closes spread evenly over the window, and each with a retry= of its own. late is the longest delay of
+// the machine itself: if it is more than half a part of the histogram, the spread cannot be judged.
 func judgeDrain(t *testing.T, all []told, drain, late time.Duration) {
 	t.Helper()
-	bins := scale(4, 10) // the gateway may be kept waiting when the metronome is not: less so for half a second
+	bins := scale(4, 10) // the machine may delay the gateway and not the metronome, but hardly for half a second
 	histogram := make([]int, bins)
 	own, sum := map[int]bool{}, 0
-	window := max(drain, 5*time.Second) // clients of a short drain are spread over more than it
+	window := max(drain, 5*time.Second) // after a short drain the retry= are spread over more than the drain
 	for _, c := range all {
 		histogram[min(bins-1, int(c.after*time.Duration(bins)/drain))]++
 		own[c.retry] = true
@@ -310,7 +310,7 @@ func TestT29ExposedInternals(t *testing.T) {
 			}
 			wantStatus(t, g.Addr, "POST "+path, "POST "+path+" HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n", http.StatusNotFound, http.StatusMethodNotAllowed)
 		}
-		for _, path := range []string{"/metrics", "/debug/pprof/"} { // the listener that operators have
+		for _, path := range []string{"/metrics", "/debug/pprof/"} { // the paths of the admin listener
 			if status, _, err := gatewaytest.Get(g.Admin + path); err != nil || status != http.StatusOK {
 				t.Errorf("%s of the admin listener: status %d, %v", path, status, err)
 			}
@@ -341,7 +341,7 @@ func TestT30SubscriptionAuthorization(t *testing.T) {
 	forged := mint(append([]string{"-key", other, "-sub", "ann"}, rights...)...)
 	broad := mint("-key", key, "-sub", "by", "-channels", "*")
 	bearer := func(token string) string { return "Authorization: Bearer " + token }
-	// Nobody's signature: the header says that there is none.
+	// A token without a signature: its header says alg none.
 	head, claims, _ := strings.Cut(ann, ".")
 	claims, _, _ = strings.Cut(claims, ".")
 	unsigned := "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0." + claims + "."
@@ -356,7 +356,7 @@ func TestT30SubscriptionAuthorization(t *testing.T) {
 		} {
 			wantStatus(t, g.Addr, name, gatewaytest.Head(line), http.StatusUnauthorized, http.StatusBadRequest)
 		}
-		// A browser cannot read a status: whoever speaks carillon.v1 is upgraded and told by a close code.
+		// A browser cannot read a status: a client that offers carillon.v1 is upgraded, and gets a close code.
 		c, err := gatewaytest.Connect(g.Addr)
 		if err != nil {
 			t.Fatal(err)
@@ -388,10 +388,10 @@ func TestT30SubscriptionAuthorization(t *testing.T) {
 		if err := errors.Join(g.Publish("user:bob", "for bob"), hears(b, "user:bob", "for bob")); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Ping(); err != nil { // which would come behind what was not for her
+		if err := a.Ping(); err != nil { // the answer would come after a notification that is not for her
 			t.Errorf("ann: %v", err)
 		}
-		// Another's token in band does not make her another.
+		// With the token of another user in band she does not become that user.
 		if err := a.Send(`{"type":"auth","token":"` + bob + `"}`); err != nil {
 			t.Fatal(err)
 		}

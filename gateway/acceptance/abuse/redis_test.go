@@ -24,7 +24,7 @@ func TestT24HostilePayload(t *testing.T) {
 			if err := publisher.Publish(t.Context(), protocol.RedisPrefix+"weird", payload).Err(); err != nil {
 				t.Fatal(err)
 			}
-			m, err := c.Message() // which takes nothing but valid JSON
+			m, err := c.Message() // which must be valid JSON
 			if err != nil {
 				t.Fatalf("%.20q: %v", payload, err)
 			}
@@ -33,7 +33,7 @@ func TestT24HostilePayload(t *testing.T) {
 				t.Errorf("%.20q came as %.80q (%d bytes), want %d", payload, m.Data, len(m.Data), len(want))
 			}
 		}
-		// Channels in Redis that are no channel's name are nobody's.
+		// A Redis channel whose name is not a valid channel reaches nobody.
 		for _, channel := range []string{"", "\x00", "\xff", strings.Repeat("c", 100_000), "notifications:weird", "*", "\r\n"} {
 			if err := publisher.Publish(t.Context(), protocol.RedisPrefix+channel, "stray").Err(); err != nil {
 				t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"github.com/carillon-ws/carillon/protocol"
 )
 
-// stalled connects a slow client and has it read nothing beyond the answers to its upgrade and its subscription.
+// stalled connects a slow client. It reads only the answers to its upgrade and its subscription.
 func (g *target) stalled(channel string) (*gatewaytest.Client, error) {
 	c, err := gatewaytest.Connect(g.Addr, gatewaytest.Slow())
 	if err != nil {
@@ -35,7 +35,7 @@ func (g *target) stalled(channel string) (*gatewaytest.Client, error) {
 	return c, nil
 }
 
-// withRedis starts a Redis and a gateway that listens to it.
+// withRedis starts a Redis and a gateway that subscribes to it.
 func withRedis(t *testing.T, args ...string) (*target, *redis.Client) {
 	t.Helper()
 	server := redistest.Start(t)
@@ -48,9 +48,9 @@ func withRedis(t *testing.T, args ...string) (*target, *redis.Client) {
 	return attacked(t, append([]string{"-redis", server.URL()}, args...)...), publisher
 }
 
-// streams publishes n numbered payloads of a size and has one client hear them all, in order; it returns the longest
-// that the client waited for one. What is under way, 50 at a time, is less than a backlog holds: whoever reads is no
-// slow consumer, however busy the machine is.
+// streams publishes n numbered payloads of a size. One client must get all of them in order. It returns the longest time
+// that the client waited for one. At most 50 are on their way at a time, which a backlog can hold: so a client that reads
+// is no slow consumer, also on a busy machine.
 func streams(ctx context.Context, publisher *redis.Client, c *gatewaytest.Client, channel string, n, size int) (longest time.Duration, err error) {
 	const together = 50
 	pad := strings.Repeat(".", size)
@@ -78,8 +78,8 @@ func streams(ctx context.Context, publisher *redis.Client, c *gatewaytest.Client
 	return longest, nil
 }
 
-// backlogAge is the gateway's patience with a backlog, for -max-backlog-age. Without -full a client that reads may have
-// to wait for a processor, and must not count as slow for that; those who do not read are over their bytes long before.
+// backlogAge is the value of -max-backlog-age. Without -full a client that reads may have to wait for a processor, and must
+// not be closed for that. Clients that do not read are over -max-backlog long before.
 func backlogAge() string { return scale(15*time.Second, 2*time.Second).String() }
 
 func TestT23ZeroWindowReaders(t *testing.T) {
@@ -127,7 +127,8 @@ func TestT23ZeroWindowReaders(t *testing.T) {
 	g.filesBack(t, before, 10*time.Second)
 }
 
-// The policy drop: one who stalls and comes back has every notification or is told how many it has not.
+// With -slow-consumer drop, a client that stalls and reads again gets every notification, or a gap with the number that it
+// did not get.
 func TestT23ZeroWindowReadersDropped(t *testing.T) {
 	t.Parallel()
 	g, publisher := withRedis(t, "-max-backlog", "256KiB", "-slow-consumer", "drop")
@@ -172,7 +173,7 @@ func TestT23ZeroWindowReadersDropped(t *testing.T) {
 	})
 }
 
-// slow-fanout-latency: how long a notification takes to one who reads must not depend on others who do not.
+// slow-fanout-latency: clients that do not read must not delay notifications to one that reads.
 func TestT23ZeroWindowReadersLatency(t *testing.T) {
 	t.Parallel()
 	g, publisher := withRedis(t, "-max-backlog", "256KiB", "-max-backlog-age", backlogAge())
@@ -181,7 +182,7 @@ func TestT23ZeroWindowReadersLatency(t *testing.T) {
 		t.Fatal(err)
 	}
 	pad := strings.Repeat(".", 4<<10)
-	// worst is the longest way of a notification, of n that are sent one after the other.
+	// worst returns the longest time of a notification, of n that are sent one after the other.
 	worst := func(n int) (longest time.Duration) {
 		t.Helper()
 		for i := range n {
@@ -212,7 +213,7 @@ func TestT23ZeroWindowReadersLatency(t *testing.T) {
 	})
 }
 
-// slow-shared: one large publication to many who begin to read a moment later is held once. Nobody is too slow.
+// slow-shared: one large publication to many clients that begin to read a moment later is held once. No client is closed.
 func TestT23SharedBacklogs(t *testing.T) {
 	t.Parallel()
 	readers := scale(40, 600)
@@ -231,7 +232,7 @@ func TestT23SharedBacklogs(t *testing.T) {
 			return g.Metric("ws_backlogged_connections") == float64(readers)
 		})
 		each(t, readers, func(i int) error {
-			defer clients[i].Close() //nolint:errcheck // it has heard what it wanted
+			defer clients[i].Close() //nolint:errcheck // it is not needed any more
 			return hears(clients[i], "shared", data)
 		})
 		if n := g.Metric("ws_connections_closed_total", `reason="slow_consumer"`); n != 0 {
@@ -240,11 +241,11 @@ func TestT23SharedBacklogs(t *testing.T) {
 	})
 }
 
-// slow-lever: those who fill all the room there is for backlogs, and take a little now and then, must not have others
-// closed who are only a moment behind.
+// slow-lever: clients that fill -max-backlog-total and read a little now and then must not cause the close of others with a
+// short backlog.
 func TestT23BacklogsAsALever(t *testing.T) {
 	t.Parallel()
-	levers := scale(24, 304) // of which each holds a MiB of its own
+	levers := scale(24, 304) // each has a backlog of 1 MiB of its own
 	g, publisher := withRedis(t, "-loops", "1", "-max-backlog-age", "1h", "-max-backlog-total", scale("16MiB", "256MiB"))
 	g.withstands(t, "slow-lever", scale(160, 768)*mib, func(t *testing.T) {
 		publish := func(channel, data string) {
@@ -271,7 +272,7 @@ func TestT23BacklogsAsALever(t *testing.T) {
 					<-time.After(time.Second)
 				}
 			}()
-			if i%8 == 7 { // Redis cuts a gateway that is 32 MiB behind
+			if i%8 == 7 { // Redis disconnects a gateway that is 32 MiB behind
 				gatewaytest.Eventually(t, gatewaytest.Patience, "not all wait", func() bool {
 					return g.Metric("ws_backlogged_connections")+closed() > float64(i)
 				})
@@ -284,10 +285,10 @@ func TestT23BacklogsAsALever(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer behind.Close() //nolint:errcheck // it has heard what it wanted
+		defer behind.Close() //nolint:errcheck // it is not needed any more
 		const n = 90
 		data := strings.Repeat(".", 10<<10)
-		for i := range n { // less than one connection may be behind
+		for i := range n { // less than -max-backlog
 			publish("behind", fmt.Sprint(i, data))
 		}
 		for i := range n {
@@ -298,7 +299,7 @@ func TestT23BacklogsAsALever(t *testing.T) {
 	})
 }
 
-// slow-steady: one who takes bytes slowly but without pause is alive. Its ping would wait behind all the others.
+// slow-steady: a client that reads slowly but without pause is alive. A ping to it would wait behind its backlog.
 func TestT27SlowButSteady(t *testing.T) {
 	t.Parallel()
 	g, publisher := withRedis(t, "-ping-interval", "1s", "-max-backlog", "8MiB")
@@ -307,7 +308,7 @@ func TestT27SlowButSteady(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close() //nolint:errcheck // it has heard what it wanted
+		defer c.Close() //nolint:errcheck // it is not needed any more
 		n, data := scale(500, 2000), strings.Repeat(".", 4<<10)
 		if _, err := publisher.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 			for range n {
@@ -339,13 +340,13 @@ func TestT27SlowButSteady(t *testing.T) {
 
 func TestT27DeadPeers(t *testing.T) {
 	t.Parallel()
-	interval := scale(3*time.Second, time.Second) // one who answers must be in time on a busy machine, too
+	interval := scale(3*time.Second, time.Second) // a client that answers must be in time also on a busy machine
 	g := attacked(t, "-ping-interval", interval.String())
 	before := g.Files()
 	g.withstands(t, "slow-dead-peer", 16*mib, func(t *testing.T) {
 		lively := gatewaytest.MustDial(t, g.Addr)
 		alive := make(chan error, 1)
-		go func() { // answers pings, and says nothing else
+		go func() { // this client answers pings, and sends nothing else
 			_, err := lively.Message()
 			alive <- err
 		}()
@@ -357,7 +358,7 @@ func TestT27DeadPeers(t *testing.T) {
 			defer c.Close() //nolint:errcheck // it has ended
 			began := time.Now()
 			pinged := false
-			for { // reads, and answers nothing
+			for { // this client reads, and answers nothing
 				h, payload, err := c.ReadFrame()
 				switch {
 				case err != nil:

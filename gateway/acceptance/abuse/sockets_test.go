@@ -14,7 +14,7 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// crowd connects n clients that behave, at most so many at a time that a backlog of listeners holds them.
+// crowd connects n clients that behave, at most as many at a time as the accept queue holds.
 func (g *target) crowd(t *testing.T, n int) []*gatewaytest.Client {
 	t.Helper()
 	clients := make([]*gatewaytest.Client, n)
@@ -30,12 +30,13 @@ func TestT16DescriptorsHeld(t *testing.T) {
 	g := attacked(t)
 	before := g.Files()
 	half := gatewaytest.Frame(true, ws.OpText, `{"type":"ping"}`)[:9]
-	// released runs an attack and wants all descriptors back within 5 s and no processor burnt meanwhile.
+	// released runs an attack. All descriptors must be free again within 5 s, and the gateway must not use a processor
+	// meanwhile.
 	released := func(t *testing.T, attack func()) {
 		t.Helper()
 		attack()
 		began, cpu := time.Now(), g.CPU()
-		g.filesBack(t, before+1, 5*time.Second) // and the bystander's
+		g.filesBack(t, before+1, 5*time.Second) // and the one of the bystander
 		watched := max(time.Since(began), time.Second)
 		if used := g.CPU() - cpu; used > watched/2 {
 			t.Errorf("%v of processor time in %v", used, watched)
@@ -51,7 +52,7 @@ func TestT16DescriptorsHeld(t *testing.T) {
 				return endsWith(clients[i], time.Now(), 5*time.Second, ws.StatusNormalClosure)
 			})
 		})
-		for _, c := range clients { // which held their end all the time
+		for _, c := range clients { // their ends were open all the time
 			_ = c.Close()
 		}
 	})
@@ -103,7 +104,7 @@ func TestT25ConnectionStorm(t *testing.T) {
 		if took := time.Since(began); tooLate(took, within) {
 			t.Errorf("%d clients were served after %v", n, took)
 		}
-		for _, c := range clients { // all at once, as when a network goes
+		for _, c := range clients { // all at once, as when a network fails
 			c.Reset()
 		}
 	}
@@ -138,7 +139,7 @@ func TestT25ConnectionStorm(t *testing.T) {
 	})
 }
 
-// knocked is what became of a client that knocked on a gateway that may be full.
+// knocked is the outcome of a client that connected to a gateway that may be full.
 type knocked struct {
 	c       *gatewaytest.Client // nil if it was not served
 	refused *gatewaytest.StatusError
@@ -160,7 +161,7 @@ func knock(addr string) (k knocked) {
 func TestT26FileExhaustion(t *testing.T) {
 	t.Parallel()
 	const limit, knocks = 1000, 2000
-	// Without pings: who is served here does not read, and on a busy machine would be cut for that before the end.
+	// Without pings: the clients here do not read, and on a busy machine would be closed for that before the end.
 	g := &target{Process: gatewaytest.StartCommand(t, "sh", "-c", `ulimit -n 1000; exec "$0" "$@"`, binary,
 		"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-loops", "2", "-drain", "0", "-ping-interval", "0")}
 	g.withstands(t, "res-fd-exhaustion", 48*mib, func(t *testing.T) {
@@ -188,7 +189,7 @@ func TestT26FileExhaustion(t *testing.T) {
 		if len(served) < limit/2 || len(served) >= limit || refused == 0 {
 			t.Errorf("%d served, %d refused with 503, %d cut", len(served), refused, cut)
 		}
-		// Those who were served are served on, those who come are told; and a gateway that is full does not spin.
+		// Clients that are connected are still served, new ones are refused, and a full gateway does not use a processor.
 		began, cpu := time.Now(), g.CPU()
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
@@ -214,7 +215,7 @@ func TestT26FileExhaustion(t *testing.T) {
 			if k := knock(g.Addr); k.c != nil {
 				room = append(room, k.c)
 			}
-			return len(room) == 100-1 // and a fresh client, later
+			return len(room) == 100-1 // one place is for a new client later
 		})
 		for _, c := range append(room, served[100:]...) {
 			_ = c.Close()

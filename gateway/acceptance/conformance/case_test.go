@@ -22,12 +22,12 @@ type testCase struct {
 	frames []string
 	chop   chop
 	echoes []string // what comes back, each made by said
-	// closes are the codes that the gateway may end the connection with, unasked. With none the test closes with 1000
-	// once all echoes are there, and the gateway must answer in kind.
+	// closes are the codes with which the gateway may close the connection by itself. Without them the test closes with
+	// 1000 when all echoes have come, and the gateway must answer with the same code.
 	closes []ws.StatusCode
 }
 
-// chop is how a case's bytes are cut up on their way. Above zero it is the number of octets in a write.
+// chop says how the bytes of a case are cut into writes. Above zero it is the number of octets in a write.
 type chop int
 
 const (
@@ -35,7 +35,7 @@ const (
 	frameWise chop = -1
 )
 
-// pieces cuts frames up.
+// pieces cuts frames into writes.
 func (c chop) pieces(frames []string) []string {
 	switch c {
 	case frameWise:
@@ -52,17 +52,17 @@ func (c chop) pieces(frames []string) []string {
 	}
 }
 
-// said describes a frame from the gateway, so that it can be compared.
+// said returns a text for a frame from the gateway, so that frames can be compared.
 func said(op ws.OpCode, payload string) string { return fmt.Sprintf("%d:%s", op, payload) }
 
 func text(payload string) string   { return gatewaytest.Frame(true, ws.OpText, payload) }
 func binary(payload string) string { return gatewaytest.Frame(true, ws.OpBinary, payload) }
 func ping(payload string) string   { return gatewaytest.Frame(true, ws.OpPing, payload) }
 
-// part is a frame that is not the last of its message.
+// part returns a frame that is not the last of its message.
 func part(op ws.OpCode, payload string) string { return gatewaytest.Frame(false, op, payload) }
 
-// last is the last frame of a message in fragments.
+// last returns the last frame of a message in fragments.
 func last(payload string) string { return gatewaytest.Frame(true, ws.OpContinuation, payload) }
 
 // fragments cuts a message into frames of at most size octets.
@@ -75,7 +75,7 @@ func fragments(op ws.OpCode, payload string, size int) []string {
 	return append(out, gatewaytest.Frame(true, op, payload))
 }
 
-// tally counts, by category of the suite, what ran and what passed.
+// tally counts the cases that ran and that passed, by category of the suite.
 type tally struct {
 	mu     sync.Mutex
 	ran    map[string]int // Guarded by mu.
@@ -98,7 +98,7 @@ func (y *tally) judge(t *testing.T, number string, run func(t *testing.T)) {
 	}
 }
 
-// total is how many cases ran.
+// total returns how many cases ran.
 func (y *tally) total() (n int) {
 	for _, ran := range y.ran {
 		n += ran
@@ -106,18 +106,18 @@ func (y *tally) total() (n int) {
 	return n
 }
 
-// report says how many cases of each category passed; make conformance shows it.
+// report logs how many cases of each category passed; make conformance shows it.
 func (y *tally) report() {
 	for _, category := range slices.Sorted(maps.Keys(y.ran)) {
 		fmt.Fprintf(os.Stdout, "cases %s.*: %d of %d passed\n", category, y.passed[category], y.ran[category])
 	}
 }
 
-// run plays a case on a new connection.
+// run runs a case on a new connection.
 func (tc *testCase) run(t *testing.T, addr string) {
 	c := dial(t, addr)
 	writing := make(chan error, 1)
-	go func() { // what comes back must not wait for what is sent, or both ends would wait for ever
+	go func() { // the test must read while it writes, or both ends would wait for ever
 		for _, piece := range tc.chop.pieces(tc.frames) {
 			if err := c.Say(piece); err != nil {
 				writing <- err
@@ -135,7 +135,7 @@ func (tc *testCase) run(t *testing.T, addr string) {
 			t.Fatalf("got %.80q (%d octets), want %.80q (%d octets)", got, len(got), want, len(want))
 		}
 	}
-	// A gateway that fails the connection need not read what comes behind the fault.
+	// A gateway that fails the connection need not read what comes after the fault.
 	if err := <-writing; err != nil && tc.closes == nil {
 		t.Fatalf("write: %v", err)
 	}
@@ -147,7 +147,7 @@ func (tc *testCase) run(t *testing.T, addr string) {
 	wantClosed(t, c, tc.closes...)
 }
 
-// dial connects and upgrades; an echo server says nothing of its own accord.
+// dial connects and upgrades. An echo server sends nothing by itself.
 func dial(t *testing.T, addr string) *gatewaytest.Client {
 	t.Helper()
 	c, err := gatewaytest.Connect(addr)
@@ -169,8 +169,8 @@ func say(t *testing.T, c *gatewaytest.Client, bytes string) {
 	}
 }
 
-// wantClosed wants a close frame with one of the codes next, and then the end of the stream: it is for a server to
-// end it first (RFC 6455 section 7.1.1), and in order, so that the close frame is read.
+// wantClosed reads a close frame, which must have one of the codes, and then the end of the stream: the server must close the
+// connection first (RFC 6455 section 7.1.1), and without a reset, so that the close frame is read.
 func wantClosed(t *testing.T, c *gatewaytest.Client, codes ...ws.StatusCode) {
 	t.Helper()
 	h, payload, err := c.ReadFrame()
@@ -188,7 +188,7 @@ func wantClosed(t *testing.T, c *gatewaytest.Client, codes ...ws.StatusCode) {
 	}
 }
 
-// wantSilence wants nothing for a while.
+// wantSilence fails if anything comes for a while.
 func wantSilence(t *testing.T, c *gatewaytest.Client) {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {

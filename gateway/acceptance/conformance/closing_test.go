@@ -10,13 +10,12 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// closingCases are 7.* of the suite. What the gateway answers is a code of its own, so the cases are written as
-// faults: frames, and the codes that may come back. The suite lets a server echo any valid code or answer 1000; the
-// gateway echoes. Of 7.5.1 it accepts 1002 too, and of 7.13.* anything.
+// closingCases are 7.* of the suite: frames, and the codes that may come back. The suite lets a server echo any valid code
+// or answer 1000; the gateway echoes. For 7.5.1 the suite accepts 1002 too, and for 7.13.* anything.
 func closingCases() []testCase {
 	codes := func(c ...ws.StatusCode) []ws.StatusCode { return c }
 	normal := gatewaytest.CloseFrame(ws.StatusNormalClosure, "")
-	reason := func(n int) string { // by hand: the library cuts what is too long
+	reason := func(n int) string { // built here, because the library shortens what is too long
 		return gatewaytest.Frame(true, ws.OpClose, "\x03\xe8"+strings.Repeat("*", n))
 	}
 	back := []string{said(ws.OpText, "Hello World!")}
@@ -47,11 +46,11 @@ func closingCases() []testCase {
 	return cases
 }
 
-// noCode is what gobwas/ws makes of a close frame without one.
+// noCode is the code that gobwas/ws returns for a close frame without a code.
 const noCode = ws.StatusCode(0)
 
-// limitCases are 9.1 to 9.6, and 10.*: large messages, whole, in fragments and in chops. The largest have 16 MiB, and
-// most bytes; without -full none has more than largest.
+// limitCases are 9.1 to 9.6, and 10.*: large messages, whole, in fragments and in small writes. The suite's largest have
+// 16 MiB; without -full none is longer than largest.
 func limitCases(largest int) []testCase {
 	var cases []testCase
 	add := func(number string, op ws.OpCode, frames []string, payload string, c chop) {
@@ -80,7 +79,7 @@ func limitCases(largest int) []testCase {
 // maxFragments is how many fragments the messages of 9.3.1 and 9.4.1 have: 4 MiB in frames of 64 bytes.
 const maxFragments = 4 << 20 / 64
 
-// roundTrips is one of 9.7 and 9.8: the next message is sent when the last has come back.
+// roundTrips is one of 9.7 and 9.8: the next message is sent when the one before has come back.
 func roundTrips(t *testing.T, addr string, op ws.OpCode, size, count int) {
 	c := dial(t, addr)
 	payload := strings.Repeat("*", size)

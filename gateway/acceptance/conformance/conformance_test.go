@@ -33,7 +33,7 @@ func TestAutobahn(t *testing.T) {
 		counts.judge(t, fmt.Sprintf("9.8.%d", i+1), func(t *testing.T) { roundTrips(t, gw.Addr, ws.OpBinary, size, count) })
 	}
 	counts.report()
-	// The suite has 301 cases without compression. A case that falls out of a table must not go unnoticed.
+	// The suite has 301 cases without compression. The test fails if a case is lost from a table.
 	if n := counts.total(); n != 301 {
 		t.Errorf("%d cases ran, the suite has 301", n)
 	}
@@ -42,8 +42,8 @@ func TestAutobahn(t *testing.T) {
 	}
 }
 
-// TestAnotherClient has a client of another make talk to the gateway, so that the frames of our own tests, right or
-// wrong, are not the only witnesses.
+// TestAnotherClient uses another WebSocket library as the client. A mistake in the frames of our own tests would not be in
+// that library too.
 func TestAnotherClient(t *testing.T) {
 	gw := startEcho(t)
 	c, _, err := websocket.Dial(t.Context(), "ws://"+gw.Addr+"/ws", nil)

@@ -19,7 +19,7 @@ import (
 // rsv1 marks a compressed message (RFC 7692 section 6).
 var rsv1 = ws.Rsv(true, false, false)
 
-// deflateSizes are the 18 sizes of 12.*.* and 13.*.*: octets of a message, and of a fragment of it; 0 is whole.
+// deflateSizes are the 18 sizes of 12.*.* and 13.*.*: octets of a message, and of its fragments; 0: one frame.
 var deflateSizes = [][2]int{
 	{16, 0},
 	{64, 0},
@@ -41,7 +41,7 @@ var deflateSizes = [][2]int{
 	{128 << 10, 32 << 10},
 }
 
-// deflateData are 12.1 to 12.5: texts and bytes like the suite's, which are files of others.
+// deflateData are 12.1 to 12.5: texts and bytes like those of the suite, whose files are not ours to copy.
 func deflateData() []struct {
 	op   ws.OpCode
 	data string
@@ -69,8 +69,8 @@ func deflateData() []struct {
 	}
 }
 
-// deflateOffers are 13.1 to 13.7: what the client offers, and whether the gateway agrees. It has no smaller window
-// than 15 bits, so it declines offers that want one, which the suite calls not implemented.
+// deflateOffers are 13.1 to 13.7: what the client offers, and whether the gateway accepts it. The gateway's window has always
+// 15 bits, so it declines offers of a smaller one, which the suite calls not implemented.
 var deflateOffers = []struct {
 	offer  string
 	agrees bool
@@ -118,7 +118,7 @@ func TestAutobahnDeflate(t *testing.T) {
 	}
 }
 
-// deflateTrips negotiates, and has messages come back, compressed or not, as they were.
+// deflateTrips negotiates compression and sends messages, compressed or not. They must come back unchanged.
 func deflateTrips(t *testing.T, addr, offer string, agrees bool, op ws.OpCode, data string, size, fragment, count int) {
 	c, err := gatewaytest.Connect(addr)
 	if err != nil {
@@ -164,7 +164,7 @@ func deflateTrips(t *testing.T, addr, offer string, agrees bool, op ws.OpCode, d
 	wantClosed(t, c, ws.StatusNormalClosure)
 }
 
-// tail is what a sender leaves out (RFC 7692 section 7.2.1).
+// tail are the bytes that a sender leaves out (RFC 7692 section 7.2.1).
 const tail = "\x00\x00\xff\xff"
 
 // deflate compresses a message by itself.
@@ -184,7 +184,7 @@ func deflate(t *testing.T, payload string) string {
 	return strings.TrimSuffix(out.String(), tail)
 }
 
-// inflate undoes it.
+// inflate decompresses a message.
 func inflate(t *testing.T, payload []byte) string {
 	t.Helper()
 	in := io.MultiReader(bytes.NewReader(payload), strings.NewReader(tail+"\x01\x00\x00\xff\xff")) // and an end
@@ -195,7 +195,7 @@ func inflate(t *testing.T, payload []byte) string {
 	return string(out)
 }
 
-// TestAnotherClientDeflate has a client of another make compress, with and without its window kept.
+// TestAnotherClientDeflate uses another WebSocket library as the client, with compression, with and without context takeover.
 func TestAnotherClientDeflate(t *testing.T) {
 	gw := startEcho(t, "-compress")
 	ctx, cancel := context.WithTimeout(t.Context(), gatewaytest.Patience)

@@ -32,7 +32,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// startEcho runs a gateway that echoes, with limits that the suite's messages fit in.
+// startEcho runs a gateway that echoes, with limits that allow the suite's messages.
 func startEcho(t *testing.T, args ...string) *gatewaytest.Process {
 	t.Helper()
 	return gatewaytest.Start(t, gateway, append([]string{

@@ -45,7 +45,7 @@ func utf8Cases() []testCase {
 	return cases
 }
 
-// sequences are texts of one kind; valid tells which of them are UTF-8.
+// sequences are texts of one kind; valid reports which of them are UTF-8.
 type sequences struct {
 	name     string
 	valid    func(i int) bool
@@ -114,8 +114,8 @@ func utf8Sequences() []sequences {
 	}
 }
 
-// failFast are 6.4.*: a text is refused at the byte that makes it invalid, in a message that is not whole. The
-// message is cosme, U+110000 and more; the fault is in the 13th byte, the second of U+110000.
+// failFast are 6.4.*: a text is refused at the byte that makes it invalid, although its message is not complete. The message
+// is cosme, U+110000 and more; the fault is in the 13th byte, the second of U+110000.
 func failFast(t *testing.T, addr, number string) {
 	const wrong = cosme + "\xf4\x90\x80\x80" + "edited"
 	at := map[string][2]int{"6.4.1": {11, 15}, "6.4.2": {12, 13}, "6.4.3": {11, 15}, "6.4.4": {12, 13}}[number]

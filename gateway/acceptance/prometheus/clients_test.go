@@ -12,13 +12,13 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// crowd is connections that were opened together and are closed together.
+// crowd is a number of connections that are opened together and closed together.
 type crowd struct {
 	clients []*gatewaytest.Client
 	done    sync.WaitGroup
 }
 
-// gather connects n clients that are subscribed to a channel. Readers read whatever comes; the others are slow and take
+// gather connects n clients and subscribes them to a channel. Readers read everything; the others are slow and read
 // nothing.
 func gather(t *testing.T, addr, channel string, n int, readers bool) *crowd {
 	t.Helper()
@@ -39,13 +39,13 @@ func gather(t *testing.T, addr, channel string, n int, readers bool) *crowd {
 			err = client.Subscribe(channel)
 		}
 		if err == nil {
-			err = client.SetDeadline(time.Time{}) // the story takes minutes
+			err = client.SetDeadline(time.Time{}) // the test takes minutes
 		}
 		if err != nil {
 			t.Fatalf("client %d of %d: %v", len(c.clients), n, err)
 		}
 		if readers {
-			c.done.Go(func() { _, _ = client.AwaitEnd() }) // until it is closed, by whoever
+			c.done.Go(func() { _, _ = client.AwaitEnd() }) // until one end closes it
 		}
 	}
 	return c
@@ -53,7 +53,7 @@ func gather(t *testing.T, addr, channel string, n int, readers bool) *crowd {
 
 func (c *crowd) leave() {
 	for _, client := range c.clients {
-		_ = client.Close() // the gateway may have been first
+		_ = client.Close() // the gateway may have closed it before
 	}
 	c.done.Wait()
 }
@@ -83,7 +83,7 @@ func publisher(t *testing.T, url, channel string, size int, every time.Duration)
 	stop = sync.OnceFunc(func() {
 		cancel()
 		done.Wait()
-		_ = client.Close() // nothing depends on a clean goodbye
+		_ = client.Close() // an error changes nothing
 	})
 	t.Cleanup(stop)
 	return stop

@@ -17,15 +17,15 @@ import (
 	"github.com/carillon-ws/carillon/gateway/gatewaytest"
 )
 
-// files is the gateway's open-file limit: low, so that it can be met with few clients.
+// files is the gateway's limit of open files. It is low, so that a few clients reach it.
 const files = 2048
 
-// TestObserve is one story, told in the order in which things break.
+// TestObserve breaks one thing after the other, and waits for the alerts.
 func TestObserve(t *testing.T) {
 	if os.Getenv("CARILLON_OBSERVE_TEST") == "" {
 		t.Skip("needs Prometheus and half a minute: make observe-test")
 	}
-	logging.Disable() // that Redis goes is part of the story
+	logging.Disable() // Redis is stopped on purpose
 	server := redistest.Start(t)
 	gateway := gatewaytest.StartCommand(t, "bash", "-c", fmt.Sprintf(`ulimit -n %d && exec ../../../bin/gateway "$@"`, files), "gateway",
 		"-addr", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-redis", server.URL(), "-loops", "2", "-max-backlog", "64KiB", "-send-buffer", "16KiB")
@@ -87,7 +87,7 @@ func TestObserve(t *testing.T) {
 	t.Run("rules are still evaluated", func(t *testing.T) { checkRules(t, classic) })
 }
 
-// checkRules wants every rule, in both speeds, to have been evaluated without an error.
+// checkRules wants every rule, with real and with short times, evaluated without an error.
 func checkRules(t *testing.T, p *prometheus) {
 	t.Helper()
 	want := 2 * strings.Count(readScript(t, "alerts.yml"), "- alert: ")
@@ -108,7 +108,7 @@ func checkRules(t *testing.T, p *prometheus) {
 	})
 }
 
-// dashboardExprs are the expressions of the panels, the variables filled in as Grafana does.
+// dashboardExprs returns the expressions of the panels, with the variables replaced as Grafana does.
 func dashboardExprs(t *testing.T) (exprs []string) {
 	t.Helper()
 	var dashboard struct {
@@ -130,7 +130,7 @@ func dashboardExprs(t *testing.T) (exprs []string) {
 	return exprs
 }
 
-// hasData wants an answer, with a number in it.
+// hasData wants an answer with a number.
 func hasData(p *prometheus, expr string) error {
 	samples, err := p.query(expr)
 	if err != nil {
@@ -152,8 +152,8 @@ func number(s sample) (float64, error) {
 	return strconv.ParseFloat(text, 64)
 }
 
-// compareForms asks both forms of a histogram, each kept by its own Prometheus, for the same thing: the width of the
-// fan-out, 100 clients on two loops. The buckets of the native form are narrow, so that it must come closer.
+// compareForms asks both forms of a histogram, each in a Prometheus of its own, for the width of the fan-out: 100 clients on
+// two loops. The buckets of the native form are narrower, so its answer must be closer.
 func compareForms(t *testing.T, classic, native *prometheus) {
 	t.Helper()
 	mean := `sum(rate(ws_fanout_width_sum[10s])) / sum(rate(ws_fanout_width_count[10s]))`

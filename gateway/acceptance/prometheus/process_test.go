@@ -11,10 +11,10 @@ import (
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
-// patience is how long anything may take that must happen.
+// patience is how long a test waits before it fails.
 const patience = 40 * time.Second
 
-// startProcess runs a program until the test ends; what it says is shown if the test fails.
+// startProcess runs a program until the test ends. Its output is shown if the test fails.
 func startProcess(t *testing.T, name string, args ...string) {
 	t.Helper()
 	said := filepath.Join(t.TempDir(), "output")
@@ -29,7 +29,7 @@ func startProcess(t *testing.T, name string, args ...string) {
 	}
 	gone := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // it is told to end, as a rule
+		_ = cmd.Wait() // usually a signal ends it
 		close(gone)
 	}()
 	t.Cleanup(func() {
@@ -48,7 +48,7 @@ func startProcess(t *testing.T, name string, args ...string) {
 	})
 }
 
-// eventually asks again and again until the answer is nil.
+// eventually calls a function again and again until it returns nil.
 func eventually(t *testing.T, what string, ask func() error) {
 	t.Helper()
 	var err error

@@ -17,11 +17,11 @@ import (
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
-// prometheus is a running one, scraping every second.
+// prometheus is a running Prometheus that scrapes every second.
 type prometheus struct{ base string }
 
-// startPrometheus runs Prometheus with our configuration, changed only in what a test must change: who is scraped, how
-// often, and how long a minute is.
+// startPrometheus runs Prometheus with the configuration in scripts/. It changes only what a test must change: the target,
+// how often it is scraped, and how long a minute is.
 func startPrometheus(t *testing.T, gatewayAdmin string, args ...string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,7 +47,7 @@ func startPrometheus(t *testing.T, gatewayAdmin string, args ...string) *prometh
 			t.Fatalf("promtool %q: %v\n%s", check, err, out)
 		}
 	}
-	addr := fanouttest.Addr(t) // it cannot say which port it took
+	addr := fanouttest.Addr(t) // with port 0 the test could not know its port
 	startProcess(t, "prometheus", append([]string{
 		"--config.file", filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path", filepath.Join(dir, "data"),
 		"--web.listen-address", addr, "--log.level", "warn",
@@ -62,7 +62,7 @@ var (
 	rulesWindow = regexp.MustCompile(`\[(\d+)([smh])\]`)
 )
 
-// timelapse makes a minute a second, so that rules which wait for minutes can be watched. A window holds at least four
+// timelapse makes a minute of the rules a second, so that the test need not wait for minutes. A window has at least four
 // scrapes, and every rule gets a name of its own.
 func timelapse(t *testing.T, rules string) string {
 	t.Helper()
@@ -85,7 +85,7 @@ func timelapse(t *testing.T, rules string) string {
 	return replaceOnce(t, out, "- name: carillon", "- name: timelapse")
 }
 
-// sample is one element of an instant query's answer.
+// sample is one element of the answer to an instant query.
 type sample struct {
 	Metric map[string]string
 	Value  [2]any // time, value as text
@@ -137,14 +137,14 @@ func (p *prometheus) await(t *testing.T, alert, state string) {
 	t.Logf("Carillon%s is %s after %.1f s", alert, state, time.Since(began).Seconds())
 }
 
-// get asks for JSON; an answer that is not 200 is an error.
+// get requests JSON. An answer other than 200 is an error.
 func get(address string, into any) error {
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Get(address)
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read, or given up
+	defer resp.Body.Close() //nolint:errcheck // the answer was read, or reading it failed
 	if resp.StatusCode != http.StatusOK {
 		var failed struct{ Error string }
 		_ = json.NewDecoder(resp.Body).Decode(&failed) // it may be no JSON

@@ -24,23 +24,23 @@ import (
 
 const (
 	channel = "room"
-	// dialing is how many clients connect at a time: a handshake is mostly arithmetic, and there are few CPUs.
+	// dialing is how many clients connect at a time. A TLS handshake mostly needs a CPU, and there are few.
 	dialing = 64
-	// perSource is how many clients have one source address on loopback: its ports do not run out.
+	// perSource is how many clients share a source address, so that its ports do not run out.
 	perSource = 2500
 )
 
-// fleet is many clients of one proxy. Each subscribes to the channel, dials again when it is cut off, and says which
-// publications it heard.
+// fleet is many clients of one proxy. Each subscribes to the channel, connects again when its connection ends, and counts
+// the publications that it got.
 type fleet struct {
-	addr   string // of the proxy
+	addr   string // address of the proxy
 	ctx    context.Context
-	tokens chan struct{} // one a dial under way
+	tokens chan struct{} // one for each handshake under way
 	wg     sync.WaitGroup
 
 	// Atomic.
 	subscribed atomic.Int64 // clients that are subscribed now
-	drops      atomic.Int64 // connections that ended unasked
+	drops      atomic.Int64 // connections that ended before the fleet did
 	refused    atomic.Int64 // dials that failed
 
 	mu        sync.Mutex
@@ -87,7 +87,7 @@ func (f *fleet) because(err error) {
 	f.why = err.Error()
 }
 
-// live is one client, until the fleet ends.
+// live runs one client until the fleet ends.
 func (f *fleet) live(i int) {
 	for f.ctx.Err() == nil {
 		conn, err := f.join(i)
@@ -180,18 +180,18 @@ func (f *fleet) awaitHeard(t *testing.T, number, n int) {
 	}
 }
 
-// message is what a gateway sends, as far as it matters here.
+// message has the fields of a gateway's message that are needed here.
 type message struct{ Type, Channel, Data, Code string }
 
 // wsConn is a client's end of a WebSocket connection.
 type wsConn struct {
 	net.Conn
-	in io.Reader // what came with the handshake, then the connection
+	in io.Reader // the bytes that came with the handshake, then the connection
 }
 
 func (c *wsConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
-// dial connects through a proxy by TLS, from a source address.
+// dial connects through a proxy with TLS, from a source address.
 func dial(ctx context.Context, addr string, source net.IP, header http.Header) (*wsConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -215,7 +215,7 @@ func dial(ctx context.Context, addr string, source net.IP, header http.Header) (
 
 func (c *wsConn) send(text string) error { return wsutil.WriteClientText(c, []byte(text)) }
 
-// read returns the next message; pings are answered on the way.
+// read returns the next message. It answers pings.
 func (c *wsConn) read() (message, error) {
 	text, err := wsutil.ReadServerText(c)
 	if err != nil {

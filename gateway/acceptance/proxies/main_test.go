@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// patience is how long an event may take on a machine that is busy with other things.
+// patience is how long a test waits before it fails, also on a busy machine.
 const patience = 60 * time.Second
 
 var (
@@ -37,7 +37,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // what is left lies in the directory for such things
+	defer os.RemoveAll(dir) //nolint:errcheck // what is left is in the directory for temporary files
 	gatewayBinary = filepath.Join(dir, "gateway")
 	if out, err := exec.Command("go", "build", "-o", gatewayBinary, "github.com/carillon-ws/carillon/gateway").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the gateway: %v\n%s", err, out)
@@ -50,10 +50,10 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// keyPair is a throw-away certificate for 127.0.0.1.
+// keyPair is a certificate for 127.0.0.1 that only this run uses.
 type keyPair struct {
 	certFile, keyFile string
-	bothFile          string // as HAProxy wants it
+	bothFile          string // certificate and key in one file, for HAProxy
 	client            *tls.Config
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
-// TestPagesOfTheProxy: a page at the proxy's name connects through it to gateways on loopback that ask for no token. Such
-// a gateway takes only loopback pages for its own unless it is told that there is a proxy: the configurations tell it.
+// TestPagesOfTheProxy: a page at the proxy's name connects through the proxy to gateways on loopback without tokens. Such a
+// gateway accepts only loopback pages unless it knows of the proxy; the configurations of the proxies name their origin.
 func TestPagesOfTheProxy(t *testing.T) {
 	const name = "bell.example"
 	for _, px := range proxies {
@@ -32,7 +32,7 @@ func TestPagesOfTheProxy(t *testing.T) {
 	}
 }
 
-// statusAt is what a page's handshake through a proxy is answered.
+// statusAt returns the status of the answer to a page's handshake through a proxy.
 func statusAt(ctx context.Context, addr, host, origin string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -21,10 +21,10 @@ import (
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
-// process is a program that was started here and ends with the test.
+// process is a program that the test started. It ends with the test.
 type process struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when it is gone
+	exited chan struct{} // closed when it has ended
 
 	mu   sync.Mutex
 	said strings.Builder // Guarded by mu. Both outputs.
@@ -45,9 +45,9 @@ func (p *process) output() string {
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(name, args...), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // a gateway greets people, who are read here
+	p.cmd.Env = append(os.Environ(), "CARILLON_LOG_FORMAT=text") // only the text format has the greeting, which is read here
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	// Nothing outlives a test binary that is killed. The signal is tied to the thread that forks.
+	// No program goes on when the test binary is killed. The kernel sends the signal when the thread that started it ends.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
@@ -57,7 +57,7 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // it is killed, as a rule
+			_ = p.cmd.Wait() // usually a signal ends it
 		}
 	}()
 	if err := <-started; err != nil {
@@ -72,9 +72,9 @@ func startProcess(t *testing.T, name string, args ...string) *process {
 	return p
 }
 
-// stop sends a signal, and in the end SIGKILL, and returns when the process is gone.
+// stop sends a signal, and SIGKILL if that does not help, and returns when the process has ended.
 func (p *process) stop(sig syscall.Signal) {
-	_ = p.cmd.Process.Signal(sig) // it may be gone
+	_ = p.cmd.Process.Signal(sig) // it may have ended
 	select {
 	case <-p.exited:
 	case <-time.After(10 * time.Second):
@@ -83,10 +83,10 @@ func (p *process) stop(sig syscall.Signal) {
 	}
 }
 
-// children are the processes that it started and that are still there.
+// children returns the processes that it started and that still run.
 func (p *process) children() []string {
 	pid := strconv.Itoa(p.cmd.Process.Pid)
-	text, _ := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children") // gone: no children
+	text, _ := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children") // without the file there are no children
 	return strings.Fields(string(text))
 }
 
@@ -120,7 +120,7 @@ func startGateway(t *testing.T, args ...string) *gatewayProcess {
 	return g
 }
 
-// connections is how many clients it holds, as it says itself.
+// connections returns its number of clients, from its metrics.
 func (g *gatewayProcess) connections(t *testing.T) int {
 	t.Helper()
 	resp, err := http.Get("http://" + g.admin + "/stats")
@@ -135,8 +135,8 @@ func (g *gatewayProcess) connections(t *testing.T) int {
 	return n.Connections
 }
 
-// configuration writes one of the files in scripts/, with each old text replaced, which must be there exactly once:
-// what is tested is what is shipped.
+// configuration writes a copy of a file in scripts/, in which some texts are replaced. Each must be there exactly once, so
+// that the test uses the file that is shipped.
 func configuration(t *testing.T, name string, replace map[string]string) string {
 	t.Helper()
 	raw, err := os.ReadFile("../../../scripts/" + name)
@@ -158,7 +158,7 @@ func configuration(t *testing.T, name string, replace map[string]string) string 
 	return path
 }
 
-// awaitListening returns when somebody accepts connections there.
+// awaitListening returns when connections to the address are accepted.
 func awaitListening(t *testing.T, addr string, p *process) {
 	t.Helper()
 	fanouttest.Eventually(t, patience, "the proxy listens on "+addr, func() bool {

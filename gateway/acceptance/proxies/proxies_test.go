@@ -12,8 +12,8 @@ import (
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 )
 
-// idle is how long the proxies under test let a connection be silent. The gateways fill every silence after
-// pingInterval.
+// idle is how long the proxies keep a silent connection open in these tests. The gateways send a ping after pingInterval of
+// silence.
 const (
 	idle         = 8 * time.Second
 	pingInterval = 3 * time.Second
@@ -22,11 +22,11 @@ const (
 // proxy is one of the two programs.
 type proxy struct {
 	name         string
-	gatewayFlags []string // how a gateway learns the client's address from it
+	gatewayFlags []string // with which a gateway learns the client's address from this proxy
 	start        func(t *testing.T, gateways []*gatewayProcess) *running
 }
 
-// running is a proxy that listens.
+// running is a running proxy.
 type running struct {
 	*process
 	addr   string // host:port of its TLS listener
@@ -38,7 +38,7 @@ var proxies = []proxy{
 	{"haproxy", []string{"-trusted-proxy", "127.0.0.1", "-proxy-protocol"}, startHAProxy},
 }
 
-// program finds a program that Debian installs into /usr/sbin.
+// program returns the path of a program, which Debian may install into /usr/sbin.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	for _, path := range []string{name, "/usr/sbin/" + name} {
@@ -50,7 +50,7 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// second is what becomes of the file's second gateway: nothing when there is but one.
+// second replaces the second gateway in the file; with only one gateway it is left out.
 func second(gateways []*gatewayProcess, line func(g *gatewayProcess) string) string {
 	if len(gateways) < 2 {
 		return ""
@@ -106,8 +106,7 @@ func startHAProxy(t *testing.T, gateways []*gatewayProcess) *running {
 	return &running{p, addr, syscall.SIGUSR2}
 }
 
-// reloadAndAwait reloads the proxy's configuration and returns when new workers are there beside the old ones, which
-// still hold clients.
+// reloadAndAwait reloads the proxy's configuration. It returns when there are new workers; the old ones still have clients.
 func (r *running) reloadAndAwait(t *testing.T) {
 	t.Helper()
 	before := r.children()

@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
 
-// clients is how many go through a proxy: its process has two files for each, and 20,000 at most on small machines.
+// clients is how many clients a proxy has. It needs two files for each, and on small machines has 20,000 at most.
 func clients(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("CARILLON_PROXY_CLIENTS")
@@ -31,11 +31,11 @@ func clients(t *testing.T) int {
 	return n
 }
 
-// prompt is how long the last of the clients may wait for a publication. On two free CPUs it takes a tenth of it, the
-// proxy's encryption and the clients' decryption included; what is proven is that nobody waits for a timeout.
+// prompt is how long the last of the clients may wait for a publication. On two free CPUs it takes a tenth of that, with
+// encryption and decryption. The test proves that no client waits for a time-out.
 const prompt = 5 * time.Second
 
-// publisher counts its publications.
+// publisher publishes numbered payloads.
 type publisher struct {
 	t      *testing.T
 	redis  *redis.Client
@@ -53,7 +53,7 @@ func newPublisher(t *testing.T, url string) *publisher {
 	return &publisher{t: t, redis: c}
 }
 
-// reachesAll publishes once and wants every client of the fleets to hear it, promptly and once.
+// reachesAll publishes once. Every client of the fleets must get it once, within prompt.
 func (p *publisher) reachesAll(when string, sizes map[*fleet]int) {
 	p.t.Helper()
 	p.number++
@@ -73,8 +73,8 @@ func (p *publisher) reachesAll(when string, sizes map[*fleet]int) {
 	}
 }
 
-// TestManyThroughTLS is the life of a deployment: many clients behind one proxy on two gateways, silence, a reload of
-// the proxy, the death of a gateway.
+// TestManyThroughTLS has many clients behind one proxy with two gateways. They must survive silence and a reload of the
+// proxy, and come back after the end of a gateway.
 func TestManyThroughTLS(t *testing.T) {
 	for _, px := range proxies {
 		t.Run(px.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestManyThroughTLS(t *testing.T) {
 			}
 			publish.reachesAll("wherever they landed", map[*fleet]int{f: n})
 
-			// Silence for longer than the proxy allows: only the gateways' pings pass.
+			// Silence for longer than the proxy allows: only pings of the gateways keep the connections open.
 			<-time.After(idle + 2*time.Second)
 			publish.reachesAll("after "+(idle+2*time.Second).String()+" of silence", map[*fleet]int{f: n})
 			if drops := f.drops.Load(); drops != 0 {
@@ -130,8 +130,9 @@ func TestManyThroughTLS(t *testing.T) {
 	}
 }
 
-// TestAddressOfTheClient: the limit of connections an address counts clients, not the proxy, whatever they claim; and
-// the proxy's timeout is the one in force, for a gateway that sends no pings loses its client to it.
+// TestAddressOfTheClient: -max-connections-per-address counts connections of the client and not of the proxy, also if a
+// client sends a false X-Forwarded-For. And the proxy's time-out has an effect: it closes the connection of a client if the
+// gateway sends no pings.
 func TestAddressOfTheClient(t *testing.T) {
 	for _, px := range proxies {
 		t.Run(px.name, func(t *testing.T) {
@@ -162,7 +163,7 @@ func TestAddressOfTheClient(t *testing.T) {
 			}
 			join(bob)
 
-			// first has been silent since; nobody pings.
+			// first has been silent since then, without pings.
 			began := time.Now()
 			if err := first.SetReadDeadline(began.Add(patience)); err != nil {
 				t.Fatal(err)
@@ -175,8 +176,8 @@ func TestAddressOfTheClient(t *testing.T) {
 	}
 }
 
-// TestRoll drains one of two gateways: its clients are told to come back and land on the other, and newcomers who
-// knock at the one that drains are sent on by the proxy instead of being refused.
+// TestRoll drains one of two gateways. Its clients are told to come back, and connect to the other one. New clients are not
+// refused: the proxy sends them to the other gateway.
 func TestRoll(t *testing.T) {
 	for _, px := range proxies {
 		t.Run(px.name, func(t *testing.T) {
@@ -191,7 +192,7 @@ func TestRoll(t *testing.T) {
 			if err := gateways[1].cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			// The one with the fewest connections is the one that drains, so newcomers are sent there first.
+			// The gateway that drains has the fewest connections, so the proxy sends new clients to it first.
 			fanouttest.Eventually(t, patience, "the drain begins", func() bool { return f.drops.Load() > 0 })
 			newcomers := launch(t, front.addr, late)
 			<-gateways[1].exited
