@@ -21,6 +21,7 @@ type engine struct {
 	backlogs bitset                 // slots with a backlog
 	ages     ages                   // connections with a backlog, by the age of what they hold
 	grown    bool                   // backlogs have grown since they were last within their total
+	waiting  map[string][]*waiter   // by channel: subscriptions that are not confirmed yet
 	takes    [protocol.Forms]bitset // slots of open connections that take a form; no bit is set for the plain one
 
 	endings  []ending
@@ -84,9 +85,7 @@ func (lp *loop) begin(el gnet.EventLoop) {
 // abandon gives back what an engine that is over still holds of what the whole process counts. gnet closes the connections
 // of an engine that it ends, and forget has given them back: this is for an engine that was ended because it could not.
 func (lp *loop) abandon() {
-	for name := range lp.index.All() {
-		lp.cfg.Interest.Remove(name, lp.id)
-	}
+	lp.cfg.Interest.Forget(lp.id)
 	for slot := uint32(1); slot <= lp.conns.used; slot++ {
 		lp.uncount(lp.conns.at(slot))
 	}
@@ -95,6 +94,7 @@ func (lp *loop) abandon() {
 	lp.n.compressing.Store(0)
 	lp.n.backlogged.Store(0)
 	lp.n.backlogBytes.Store(0)
+	lp.n.waiting.Store(0)
 }
 
 // stopped is called when the engine closes the self-wake: the loop is ending, and its connections with it.

@@ -56,6 +56,7 @@ type connRecord struct {
 	MidSince  uint32                 `cbor:"16,keyasint,omitempty"`
 	Backlog   *backlogRecord         `cbor:"17,keyasint,omitempty"`
 	Discarded int                    `cbor:"18,keyasint,omitempty"`
+	Waiting   []waitRecord           `cbor:"19,keyasint,omitempty"` // subscriptions that are not confirmed yet
 }
 
 // backlogRecord is what a socket has not taken yet.
@@ -64,6 +65,11 @@ type backlogRecord struct {
 	Off    int          `cbor:"2,keyasint,omitempty"`
 	Lost   []lostRecord `cbor:"3,keyasint,omitempty"`
 	Moved  uint32       `cbor:"4,keyasint"`
+}
+
+type waitRecord struct {
+	Channel string `cbor:"1,keyasint"`
+	ID      []byte `cbor:"2,keyasint,omitempty"`
 }
 
 type lostRecord struct {
@@ -111,6 +117,9 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 		r.Reader, r.MidSince, r.Discarded = e.reader.State(), e.midSince, e.discarded
 		if !e.backlog.empty() {
 			r.Backlog = rs.backlog(&e.backlog)
+		}
+		for _, w := range e.waiting {
+			r.Waiting = append(r.Waiting, waitRecord{w.channel, w.id})
 		}
 	}
 	rs.Conns = append(rs.Conns, r)
@@ -183,6 +192,9 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 	}
 	if r.Backlog != nil {
 		lp.takeUpBacklog(rs, r.Backlog, c)
+	}
+	for _, w := range r.Waiting {
+		lp.hear(c, w.ID, w.Channel)
 	}
 	lp.countUnfinished(c, false)
 	lp.wheel.schedule(&lp.conns, c, lp.now()+1) // what is due is worked out then

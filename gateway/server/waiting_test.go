@@ -1,0 +1,204 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/carillon-ws/carillon/gateway/identity"
+	"github.com/carillon-ws/carillon/protocol"
+)
+
+// asking has the interest of a server be one of a source that asks for each channel. The test is the source.
+func asking(cfg *Config) { cfg.Interest.Follow(func() {}) }
+
+// wantWaiting waits until so many subscriptions wait on all loops.
+func wantWaiting(t testing.TB, s *Server, n int64) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d subscriptions wait", n), func() bool { return sum(s, func(n LoopStats) int64 { return n.Waiting }) == n })
+}
+
+func TestSubscribedWaitsForTheSource(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops = 2 })
+	a, b := dial(t, s), dial(t, s)
+	a.send(`{"type":"subscribe","channel":"x","id":1}`)
+	a.send(`{"type":"subscribe","channel":"x","id":2}`)
+	b.send(`{"type":"subscribe","channel":"x"}`)
+	wantWaiting(t, s, 3)
+	a.wantPong() // nothing else came
+	feeder.Settled("notifications:x")
+	feeder.Publish("notifications:x", "heard")
+	feeder.Flush()
+	for _, id := range []string{"1", "2"} {
+		if m := a.want("subscribed"); m.Channel != "x" || string(m.ID) != id {
+			t.Errorf("%+v, want subscribed to x, id %s", m, id)
+		}
+	}
+	b.want("subscribed")
+	for _, p := range []*peer{a, b} {
+		p.wantNotification("x", "heard")
+	}
+	// Whoever comes now does not wait.
+	if m := dial(t, s).say(`{"type":"subscribe","channel":"x"}`); m.Type != "subscribed" {
+		t.Errorf("%+v", m)
+	}
+	wantWaiting(t, s, 0)
+}
+
+func TestUnsubscribeWhileWaiting(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, asking)
+	p := dial(t, s)
+	p.send(`{"type":"subscribe","channel":"x","id":7}`)
+	wantWaiting(t, s, 1)
+	p.send(`{"type":"unsubscribe","channel":"x","id":8}`)
+	if m := p.want("subscribed"); string(m.ID) != "7" {
+		t.Errorf("%+v", m)
+	}
+	if m := p.want("unsubscribed"); string(m.ID) != "8" {
+		t.Errorf("%+v", m)
+	}
+	if n := s.cfg.Interest.Channels(); n != 0 {
+		t.Errorf("the interest has %d channels", n)
+	}
+	feeder.Settled("notifications:x") // it comes late, and concerns nobody
+	feeder.Publish("notifications:x", "nobody")
+	feeder.Flush()
+	p.wantPong()
+	// Asked for again, it is settled already.
+	p.subscribe("x")
+}
+
+// Whoever leaves while it waits, in whatever way, leaves nothing behind.
+func TestLeaveWhileWaiting(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, asking)
+	stay := dial(t, s)
+	leave := map[string]func(p *peer){
+		"close frame": func(p *peer) { p.write(closeFrame(ws.StatusNormalClosure, "")); p.wantClose(ws.StatusNormalClosure) },
+		"reset":       func(p *peer) { p.reset() },
+		"kick": func(p *peer) {
+			list, err := s.Connections(t.Context(), ConnectionQuery{Limit: 10})
+			if err != nil {
+				t.Error(err)
+			}
+			for _, info := range list.Connections {
+				if info.ChannelCount == 2 {
+					if n, err := s.Kick(t.Context(), Kick{Client: info.Client}); n != 1 || err != nil {
+						t.Errorf("%d are kicked, %v", n, err)
+					}
+				}
+			}
+			p.wantClose(protocol.CloseKicked)
+		},
+	}
+	for name, f := range leave {
+		p := dial(t, s)
+		p.send(`{"type":"subscribe","channels":["x","y"]}`)
+		wantWaiting(t, s, 2)
+		f(p)
+		wantWaiting(t, s, 0)
+		if n := s.cfg.Interest.Channels(); n != 0 {
+			t.Errorf("%s: the interest has %d channels", name, n)
+		}
+		_ = p.nc.Close()
+		eventually(t, "its socket is given back", func() bool { return sockets(s) == 1 })
+	}
+	feeder.Settled("notifications:x")
+	feeder.Flush()
+	stay.wantPong()
+}
+
+// The right to a channel is checked when it is confirmed: the token may be another one by then.
+func TestRightsAreCheckedAtTheConfirmation(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops = 1 })
+	p := dial(t, s)
+	p.send(`{"type":"subscribe","channel":"x"}`)
+	wantWaiting(t, s, 1)
+	lp := s.loops[0]
+	onLoop(t, lp, func() { // as if it had authenticated anew meanwhile
+		lp.cfg.Verifier = new(identity.Verifier)
+		lp.conns.at(1).who = &identity.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}
+	})
+	feeder.Settled("notifications:x")
+	feeder.Flush()
+	if m := p.want("error"); m.Code != "forbidden" || m.Channel != "x" {
+		t.Errorf("%+v", m)
+	}
+	eventually(t, "the interest ends", func() bool { return s.cfg.Interest.Channels() == 0 })
+	onLoop(t, lp, func() { lp.cfg.Verifier = nil })
+}
+
+// A subscription that waits counts against the connection's limit, once.
+func TestWaitingCounts(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.MaxChannels = 2 })
+	p := dial(t, s)
+	for _, channel := range []string{"x", "y", "x"} {
+		p.send(`{"type":"subscribe","channel":"` + channel + `"}`)
+	}
+	wantWaiting(t, s, 3)
+	if m := p.say(`{"type":"subscribe","channel":"z"}`); m.Code != "too_many_channels" {
+		t.Errorf("%+v", m)
+	}
+	feeder.Settled("notifications:x")
+	feeder.Flush()
+	p.want("subscribed")
+	p.want("subscribed")
+	if m := p.say(`{"type":"subscribe","channel":"z"}`); m.Code != "too_many_channels" {
+		t.Errorf("%+v", m)
+	}
+	p.send(`{"type":"unsubscribe","channel":"y"}`)
+	p.want("subscribed")
+	p.want("unsubscribed")
+	p.send(`{"type":"subscribe","channel":"z"}`)
+	wantWaiting(t, s, 1)
+}
+
+// Many channels that are confirmed at once are answered in slices, and a turn that panics leaves nobody waiting.
+func TestManyChannelsSettle(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops, cfg.MaxChannels, cfg.MessageRate = 1, 5000, 0 })
+	p := dial(t, s)
+	const n = 2000
+	for i := range n {
+		p.send(fmt.Sprintf(`{"type":"subscribe","channel":"c%d"}`, i))
+	}
+	wantWaiting(t, s, n)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range n {
+			feeder.Settled(fmt.Sprintf("notifications:c%d", i))
+		}
+		feeder.Flush()
+	})
+	seen := make(map[string]bool)
+	for len(seen) < n {
+		seen[p.want("subscribed").Channel] = true
+	}
+	all.Wait()
+	wantWaiting(t, s, 0)
+}
+
+// A connection that waits can be moved.
+func TestMoveWaiting(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops = 1 })
+	p := dial(t, s)
+	p.send(`{"type":"subscribe","channel":"x","id":"a"}`)
+	wantWaiting(t, s, 1)
+	moveOnce(t, s)
+	wantWaiting(t, s, 1)
+	feeder.Settled("notifications:x")
+	feeder.Publish("notifications:x", "heard")
+	feeder.Flush()
+	if m := p.want("subscribed"); string(m.ID) != `"a"` {
+		t.Errorf("%+v", m)
+	}
+	p.wantNotification("x", "heard")
+}
