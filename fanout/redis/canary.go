@@ -79,7 +79,8 @@ func (k *keeper) canaryChannel() string {
 // canaryRefused notes that the user in the URL lacks the permission. PING judges the link then.
 func (k *keeper) canaryRefused(err error) {
 	k.mute.Store(nil)
-	if !k.noCanary.Swap(true) {
+	k.noCanary.Store(true)
+	if !k.saidCanary.Swap(true) {
 		k.src.cfg.Log.Warn("redis refuses the canary: a link that is silently dead is noticed by PING only",
 			"redis", k.name(), "reason", k.src.place.scrub(err), "allow", "&"+canaryPrefix+"*")
 	}

@@ -172,6 +172,12 @@ func TestPermissions(t *testing.T) {
 			if n := strings.Count(w.log.String(), "redis refuses"); n > 1 {
 				t.Errorf("%d warnings, want one", n)
 			}
+			if tt.bad == "" {
+				return
+			}
+			server.Do("ACL", "SETUSER", "bell", "&carillon:canary:*", "+publish")
+			server.Do("CLIENT", "KILL", "TYPE", "pubsub")
+			w.canaryHeard() // the next link has one
 		})
 	}
 }

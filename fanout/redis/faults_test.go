@@ -27,6 +27,9 @@ func TestOneRedisFails(t *testing.T) {
 			{"SIGSTOP", nil, func(_ *testing.T, w *world, server *redistest.Server, _ *redistest.Proxy) {
 				server.Stop()
 				w.notUp()
+				if *full {
+					<-time.After(10 * time.Second)
+				}
 				server.Continue()
 			}},
 			{"black hole", nil, func(_ *testing.T, w *world, _ *redistest.Server, proxy *redistest.Proxy) {
@@ -132,4 +135,59 @@ func TestSubscribedMeansHeard(t *testing.T) {
 	fanouttest.Eventually(t, patience, "Redis has no channel but the canary's", func() bool {
 		return strings.TrimSpace(server.Do("PUBSUB", "CHANNELS")) == "carillon:canary:test" && w.Stats().Channels == 0
 	})
+}
+
+// A client that waits for a confirmation that cannot come does not wait for ever: when the link is lost it is told that it
+// is subscribed, and a gap follows when the channel is confirmed.
+func TestWaitEndsWithTheLink(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.NewProxy(t, server.Addr())
+	w := newWorld(t, Config{URL: proxy.URL(), Mode: Dynamic}, 2)
+	w.up()
+	proxy.Set(redistest.Blackhole)
+	channels := channelNames(10)
+	w.populate(channels)
+	w.subscribed()
+	if w.Stats().Up {
+		t.Error("subscribed although Redis has not confirmed, and the link is up")
+	}
+	if _, gaps := w.verdict(); len(gaps) > 0 {
+		t.Errorf("gaps before the channels are heard: %v", gaps)
+	}
+	proxy.Set(redistest.Pass)
+	w.up()
+	w.hearsAll(channels)
+	if _, gaps := w.verdict(); len(gaps) != len(channels) {
+		t.Errorf("%d of %d channels were told a gap", len(gaps), len(channels))
+	}
+}
+
+// A client that leaves while it waits is not told anything, and the channel does not stay in Redis.
+func TestLeaveWhileWaiting(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	w := newWorld(t, Config{URL: server.URL(), Mode: Dynamic, Grace: time.Millisecond}, 2)
+	w.up()
+	channels := channelNames(200)
+	server.Stop() // confirmations wait
+	for _, channel := range channels {
+		w.loops[0].subscribe(channel)
+		w.loops[1].subscribe(channel)
+	}
+	fanouttest.Eventually(t, patience, "Redis is asked", func() bool { return w.Stats().Waiting > 0 || !w.Stats().Up })
+	for _, channel := range channels {
+		w.loops[0].unsubscribe(channel)
+	}
+	for _, channel := range channels[:100] {
+		w.loops[1].unsubscribe(channel)
+	}
+	server.Continue()
+	w.up()
+	w.subscribed()
+	w.hearsAll(channels)
+	fanouttest.Eventually(t, patience, "Redis has what is wanted, and the canary", func() bool {
+		return len(strings.Fields(server.Do("PUBSUB", "CHANNELS"))) == 101 && w.Stats().Channels == 100
+	})
+	w.verdict()
 }

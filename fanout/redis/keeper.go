@@ -30,7 +30,8 @@ type keeper struct {
 	// Atomic.
 	messages   atomic.Uint64
 	reconnects atomic.Uint64
-	noCanary   atomic.Bool
+	noCanary   atomic.Bool // this link's is refused
+	saidCanary atomic.Bool
 	said       atomic.Bool               // that Redis refuses a channel
 	mute       atomic.Pointer[time.Time] // since when no canary is heard; nil: one was, or none can be published
 	current    atomic.Pointer[link]

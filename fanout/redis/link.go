@@ -89,6 +89,7 @@ func (k *keeper) open(ctx context.Context) (*link, error) {
 // that Redis answers.
 func (k *keeper) subscribe(ctx context.Context, lk *link) error {
 	r := k.src
+	k.noCanary.Store(false) // it may be allowed by now
 	if channel := k.canaryChannel(); channel != "" {
 		ask, verb := lk.sub.Subscribe, "subscribe"
 		if r.cfg.Mode == Sharded {

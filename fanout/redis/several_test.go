@@ -91,6 +91,29 @@ func TestOldMasterIsLeft(t *testing.T) {
 	w.verdict()
 }
 
+// The user and password in the URL are for the Sentinels, those in the parameters for the master.
+func TestSentinelPasswords(t *testing.T) {
+	t.Parallel()
+	servers := redistest.StartSentinelWithPasswords(t, "hunter2m", "hunter2s")
+	url := strings.Replace(servers.URL(), "://", "://:hunter2s@", 1)
+	channels := channelNames(5)
+	w := newWorld(t, Config{URL: url + "&password=hunter2m"}, 1)
+	w.populate(channels)
+	w.linkTo(servers.Master)
+	w.hearsAll(channels)
+	for _, tt := range []struct{ url, want string }{
+		{servers.URL() + "&password=hunter2m", "NOAUTH"},
+		{url, "NOAUTH"},
+		{url + "&password=hunter2wrong", "WRONGPASS"},
+	} {
+		bad := newWorld(t, Config{URL: tt.url}, 1)
+		eventually(t, "it is told why", func() bool { return strings.Contains(bad.Stats().LastError, tt.want) })
+		if strings.Contains(bad.log.String()+bad.Stats().LastError+bad.String(), "hunter2") {
+			t.Errorf("a password is told:\n%s", bad.log)
+		}
+	}
+}
+
 // One server of a Cluster fails, or slots move: only the channels concerned are told.
 func TestClusterFaults(t *testing.T) {
 	t.Parallel()

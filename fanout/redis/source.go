@@ -420,6 +420,9 @@ func (r *Source) Close() error {
 	} else {
 		err = r.publish.Load().Close()
 	}
+	if r.masters != nil {
+		r.masters.close()
+	}
 	r.wg.Wait()
 	if err != nil {
 		return fmt.Errorf("close redis %s: %w", r.name, err)

@@ -32,6 +32,7 @@ type Server struct {
 	dir  string
 	addr string
 	args []string
+	pass string // for Do; empty: none
 	conf string // file that a Sentinel is started with; it writes there what it learns
 
 	cmd    *exec.Cmd
@@ -196,6 +197,10 @@ func (s *Server) try(args ...string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", slices.Concat([]string{"-h", host, "-p", port}, args)...).CombinedOutput()
+	cmd := exec.CommandContext(ctx, "redis-cli", slices.Concat([]string{"-h", host, "-p", port}, args)...)
+	if s.pass != "" {
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+s.pass)
+	}
+	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }

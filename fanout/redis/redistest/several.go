@@ -26,22 +26,38 @@ type Watched struct {
 	tb              testing.TB
 }
 
-// StartSentinel starts the five processes. A master that does not answer for a second is replaced. args are added to the
-// command lines of master and replica.
-func StartSentinel(tb testing.TB, args ...string) *Watched {
+// StartSentinel starts the five processes. A master that does not answer for a second is replaced.
+func StartSentinel(tb testing.TB) *Watched {
 	tb.Helper()
+	return StartSentinelWithPasswords(tb, "", "")
+}
+
+// StartSentinelWithPasswords is StartSentinel with a password for master and replica, and one for the Sentinels.
+func StartSentinelWithPasswords(tb testing.TB, pass, sentinelPass string) *Watched {
+	tb.Helper()
+	var args []string
+	conf := ""
+	if pass != "" {
+		args = []string{"--requirepass", pass, "--masterauth", pass}
+		conf = fmt.Sprintf("sentinel auth-pass %s %s\n", MasterName, pass)
+	}
+	if sentinelPass != "" {
+		conf += fmt.Sprintf("requirepass %s\n", sentinelPass)
+	}
 	w := &Watched{tb: tb, Master: startAnnounced(tb, args)}
 	host, port := split(tb, w.Master.Addr())
 	w.Replica = startAnnounced(tb, append([]string{"--replicaof", host + " " + port}, args...))
+	w.Master.pass, w.Replica.pass = pass, pass
 	w.eventually("the replica is linked", func() bool { return strings.Contains(w.Replica.Do("INFO", "replication"), "master_link_status:up") })
 	for range 3 {
 		s := Reserve(tb)
+		s.pass = sentinelPass
 		own, ownPort := split(tb, s.Addr())
 		s.conf = filepath.Join(s.dir, "sentinel.conf")
-		conf := fmt.Sprintf("bind %s\nport %s\ndir %s\nsentinel announce-ip %s\nsentinel announce-port %s\n"+
+		text := fmt.Sprintf("bind %s\nport %s\ndir %s\nsentinel announce-ip %s\nsentinel announce-port %s\n"+
 			"sentinel monitor %s %s %s 2\nsentinel down-after-milliseconds %s 1000\nsentinel failover-timeout %s 4000\n",
-			own, ownPort, s.dir, own, ownPort, MasterName, host, port, MasterName, MasterName)
-		if err := os.WriteFile(s.conf, []byte(conf), 0o600); err != nil {
+			own, ownPort, s.dir, own, ownPort, MasterName, host, port, MasterName, MasterName) + conf
+		if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
 			tb.Fatal(err)
 		}
 		s.Restart()
