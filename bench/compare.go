@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/carillon-ws/carillon/bench/report"
 	"github.com/carillon-ws/carillon/bench/settings"
@@ -50,18 +49,14 @@ func runCompare(args []string, stdout io.Writer) error {
 	c := report.Compare(groups, allowed)
 	c.Print(stdout)
 	if *html != "" {
-		f, err := os.Create(*html)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(report.WriteHTML(f, groups), f.Close()); err != nil {
+		if err := report.WritePage(*html, groups); err != nil {
 			return err
 		}
 	}
 	switch {
 	case !c.Comparable():
 		return fmt.Errorf("%w: without a valid run on each side there is nothing to compare", errInvalid)
-	case judged && c.Regressed():
+	case judged && report.Any(c.Figures, report.Fail):
 		return errRegression
 	default:
 		return nil

@@ -66,15 +66,7 @@ func write(cfg *settings.Config, all []*report.Result) error {
 	if cfg.HTML == "" {
 		return nil
 	}
-	f, err := os.Create(cfg.HTML)
-	if err != nil {
-		return err
-	}
-	if err := report.WriteHTML(f, []report.Group{{Name: cfg.Name, Runs: all}}); err != nil {
-		_ = f.Close() // the error that counts is the first
-		return err
-	}
-	return f.Close()
+	return report.WritePage(cfg.HTML, []report.Group{{Name: cfg.Name, Runs: all}})
 }
 
 // judge is the error that a run ends with. An invalid one is that first of all: nothing it says counts.

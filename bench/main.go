@@ -45,18 +45,19 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-var (
-	errUndelivered = errors.New("not everything was delivered once and in order")
-	errDemand      = errors.New("a number is worse than what must hold")
-	errRegression  = errors.New("there is a regression")
-	errInvalid     = errors.New("the run is invalid: bench itself did not keep up")
-)
-
-// statuses are the errors that have one of their own.
-var statuses = []struct {
-	err    error
+// outcome is an error that has an exit status of its own.
+type outcome struct {
+	error
 	status int
-}{{errInvalid, exitInvalid}, {errUndelivered, exitError}, {errDemand, exitDemand}, {errRegression, exitRegression}}
+}
+
+// What runs and comparisons end with.
+var (
+	errUndelivered = outcome{errors.New("not everything was delivered once and in order"), exitError}
+	errDemand      = outcome{errors.New("a number is worse than what must hold"), exitDemand}
+	errRegression  = outcome{errors.New("there is a regression"), exitRegression}
+	errInvalid     = outcome{errors.New("the run is invalid: bench itself did not keep up"), exitInvalid}
+)
 
 // run is the whole program, so that tests can be its caller. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -64,21 +65,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
-	if _, isUsage := errors.AsType[settings.UsageError](err); isUsage {
-		fmt.Fprintln(stderr, "bench: "+err.Error())
-		return exitUsage
-	}
-	if ctx.Err() != nil {
-		fmt.Fprintln(stderr, "bench: interrupted")
-		return exitError
+	status := exitError
+	o, isOutcome := errors.AsType[outcome](err)
+	_, isUsage := errors.AsType[settings.UsageError](err)
+	switch {
+	case isUsage:
+		status = exitUsage
+	case ctx.Err() != nil:
+		err = errors.New("interrupted")
+	case isOutcome:
+		status = o.status
 	}
 	fmt.Fprintln(stderr, "bench: "+err.Error())
-	for _, s := range statuses {
-		if errors.Is(err, s.err) {
-			return s.status
-		}
-	}
-	return exitError
+	return status
 }
 
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -98,8 +97,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return err
 	}
 	redis.SetLogger(publish.Quiet{})
-	// A reader keeps a processor while it reads; whoever publishes must find another one, also when the machine (or
-	// our pinning) leaves us a single CPU.
+	// A reader keeps one of Go's processors while it reads. The publisher needs another one, also when the machine or
+	// -pin leaves a single CPU.
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), coordinator.Readers()+2))
 	switch {
 	case cfg.Worker != "":

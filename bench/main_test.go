@@ -54,8 +54,8 @@ func serveStandIn(args []string) error {
 	defer stop()
 	defer context.AfterFunc(ctx, f.Stop)()
 	admin := &http.Server{Addr: flags["-admin"], Handler: standInAdmin(target.Info{
-		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: "ws://" + f.Addr() + "/ws",
-		Redis: floor.Scheme + "://" + f.ControlAddr(), RedisEmbedded: true, Loops: 1,
+		Name: "stand-in", Version: "v0", PID: os.Getpid(), URL: f.Stats().URL,
+		Redis: f.Stats().Control, RedisEmbedded: true, Loops: 1,
 	})}
 	defer admin.Close() //nolint:errcheck // the process ends
 	go func() {

@@ -101,7 +101,7 @@ func (st *step) lateness(p *report.Phase) (l late) {
 // play runs a scenario against a server that was just started, and adds what it showed to a sample.
 func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int, s *sample) error {
 	f := &target.Fleet{Gateways: []*target.Gateway{g}, Redis: g.Redis}
-	targets, err := f.Targets(ctx)
+	targets, err := f.Targets()
 	if err != nil {
 		return err
 	}
@@ -116,24 +116,15 @@ func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int
 	}
 	defer c.Close() //nolint:errcheck // what could go wrong has been seen
 
-	before, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	before := f.Usage()
 	if _, _, err := c.Ramp(ctx, 0); err != nil {
 		return err
 	}
-	connected, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	connected := f.Usage()
 	if err := coordinator.Wait(ctx, sc.settle); err != nil {
 		return err
 	}
-	settled, err := f.Usage()
-	if err != nil {
-		return err
-	}
+	settled := f.Usage()
 	if s.connect == nil { // the first scenario is where everything else is equal
 		s.connect = host.CostOf(before, connected, uint64(connections))
 		s.rss = float64(settled.RSS-before.RSS) / float64(connections)
@@ -148,10 +139,7 @@ func (sc *scenario) play(ctx context.Context, g *target.Gateway, connections int
 
 // play publishes the load of a step, and looks what it cost and whether bench kept up.
 func (st *step) play(ctx context.Context, c *coordinator.Workers, pub wire.Publisher, f *target.Fleet, s *sample) error {
-	threads, err := c.Threads()
-	if err != nil {
-		return err
-	}
+	c.Busy() // from here on
 	framesBefore, writesBefore, err := writes(ctx, pub, f)
 	if err != nil {
 		return err
@@ -160,17 +148,14 @@ func (st *step) play(ctx context.Context, c *coordinator.Workers, pub wire.Publi
 	if err != nil {
 		return err
 	}
-	if !d.Clean() {
+	if !d.Clean() || cost == nil {
 		return fmt.Errorf("%w: %s", errUndelivered, report.Verdict(d.Delivered))
 	}
 	frames, writes, err := writes(ctx, pub, f)
 	if err != nil {
 		return err
 	}
-	p := report.Phase{Name: st.name, Result: d.Delivered}
-	if p.Busiest, err = c.Busy(threads); err != nil {
-		return err
-	}
+	p := report.Phase{Name: st.name, Result: d.Delivered, Busiest: c.Busy()}
 	s.steps[st.name] = &stepSample{
 		perSecond: d.PerSecond, cost: cost, batch: d.Batch, late: st.lateness(&p),
 		frames: (frames - framesBefore) / max(writes-writesBefore, 1),

@@ -25,7 +25,7 @@ type client struct {
 	target uint16 // index of
 	state  state
 	slow   slowness
-	fresh  bool // it owes nothing to the past: the first notification it must hear is still to come
+	fresh  bool // what was published before it subscribes is not expected of it
 	told   bool // a gap was told since the last judgement
 }
 
@@ -40,7 +40,7 @@ const (
 	stateClosed
 )
 
-// slowness is what a client has to do with Stall.
+// slowness is whether Stall keeps a client from reading.
 type slowness uint8
 
 const (
@@ -63,7 +63,7 @@ func (p *poller) onEvents(c *client, events uint32) {
 		// The socket is edge-triggered: an answer cannot be there before the request, so its event is still to come.
 	default:
 		if c.slow == slowStalled {
-			return // it reads nothing, not even that it is over
+			return // it reads nothing, not even the end of the stream
 		}
 		if events&(unix.EPOLLIN|gone) != 0 {
 			p.read(c, events&gone != 0)
@@ -83,7 +83,7 @@ func (p *poller) onConnected(c *client) error {
 	return p.write(c, p.shakes[c.target].RequestFor(int(c.number)))
 }
 
-// write sends a few bytes. What we say is so little that a socket which does not take it whole is a broken one.
+// write sends a few bytes. They are so few that a socket which does not take all of them is broken.
 func (p *poller) write(c *client, b []byte) error {
 	n, err := wire.Send(int(c.fd), b)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *poller) write(c *client, b []byte) error {
 
 var errServerClosed = errors.New("closed by the server")
 
-// read takes everything the socket has. hangup tells that the end of the stream is in it.
+// read reads until the socket is empty. hangup says that the stream has ended.
 func (p *poller) read(c *client, hangup bool) {
 	for c.state != stateClosed {
 		p.makeRoom(len(c.rest))
@@ -145,8 +145,7 @@ func (p *poller) consume(c *client, data []byte, now int64) (used int, err error
 			return 0, err
 		}
 		c.state = stateSubscribing
-		p.out = wire.AppendClientFrame(p.out[:0], ws.OpText, p.speech.subscribe(p.channelOf(c)))
-		if err := p.write(c, p.out); err != nil {
+		if err := p.write(c, wire.ClientFrame(ws.OpText, p.speech.subscribe(p.channelOf(c)))); err != nil {
 			return 0, err
 		}
 		if p.speech.NoAck {
@@ -163,8 +162,7 @@ func (p *poller) consume(c *client, data []byte, now int64) (used int, err error
 		case ws.OpText:
 			err = p.onText(c, payload, now)
 		case ws.OpPing:
-			p.out = wire.AppendClientFrame(p.out[:0], ws.OpPong, payload)
-			err = p.write(c, p.out)
+			err = p.write(c, wire.ClientFrame(ws.OpPong, payload))
 		case ws.OpClose:
 			err = closeError(payload)
 		case ws.OpPong:
@@ -181,6 +179,6 @@ func closeError(payload []byte) error {
 	if len(payload) < 2 {
 		return errServerClosed
 	}
-	code := int(payload[0])<<8 | int(payload[1])
-	return fmt.Errorf("closed by the server: %d %s", code, payload[2:])
+	code, reason := ws.ParseCloseFrameData(payload)
+	return fmt.Errorf("closed by the server: %d %s", code, reason)
 }

@@ -18,7 +18,7 @@ const testMark = "cb01234567"
 func idlePoller(channels int) (*poller, *client) {
 	load := Workload{Connections: channels, Channels: channels}
 	p := &poller{
-		clock: wire.NewClock(), mark: testMark, load: load, board: new(board), audience: load.Audience(0, channels, nil),
+		clock: wire.NewClock(), mark: testMark, load: load, heardBy: new(heardBy), audience: load.Audience(0, channels, nil),
 		tally: NewTally(), second: NewHistogram(), clients: make([]client, channels), nameAt: len(notificationHead) + len("bench:") + len(dataHead),
 	}
 	for i := range p.clients {

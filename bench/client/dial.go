@@ -1,15 +1,14 @@
 package client
 
 import (
-	"context"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
-	"strings"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,30 +25,21 @@ type Target struct {
 }
 
 // Resolve finds the address behind a ws:// URL. IPv4 goes first: only there has loopback more than one address.
-func Resolve(ctx context.Context, rawURL string) (Target, error) {
+func Resolve(rawURL string) (Target, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		return Target{}, err
 	}
-	port := 80
-	if u.Port() != "" {
-		if port, err = strconv.Atoi(u.Port()); err != nil {
-			return Target{}, err
-		}
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	addr, err := net.ResolveTCPAddr("tcp", HostPort(u))
 	if err != nil {
-		return Target{}, fmt.Errorf("resolve %s: %w", u.Hostname(), err)
+		return Target{}, err
 	}
-	best := addrs[0].Unmap()
-	for _, a := range addrs {
-		if a.Unmap().Is4() {
-			best = a.Unmap()
-			break
-		}
-	}
-	return Target{Addr: netip.AddrPortFrom(best, uint16(port)), Host: u.Host, Path: u.RequestURI()}, nil
+	at := addr.AddrPort()
+	return Target{Addr: netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), Host: u.Host, Path: u.RequestURI()}, nil
 }
+
+// HostPort is the address in a ws:// URL; without a port that is 80.
+func HostPort(u *url.URL) string { return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")) }
 
 // Loopback reports whether any address of 127.0.0.0/8 can be the source of a connection there, without set-up.
 func (t *Target) Loopback() bool { return t.Addr.Addr().Is4() && t.Addr.Addr().IsLoopback() }
@@ -97,7 +87,7 @@ func (d *dialer) source(connection int) netip.Addr {
 	}
 }
 
-// loopbackAddr is 127.0.0.2, 127.0.0.3, …; 127.0.0.1 is left to whoever else uses this machine.
+// loopbackAddr is 127.0.0.2, 127.0.0.3, …; 127.0.0.1 is left to other programs.
 func loopbackAddr(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 127<<24+2+uint32(i))))
 }
@@ -135,16 +125,19 @@ func (d *dialer) connect(fd, connection, target int) error {
 // CheckPorts refuses, before the first socket, more connections than there are local ports for: to targets that any
 // address of loopback can reach there are always enough.
 func CheckPorts(targets []Target, sources, connections int) error {
-	for i := range targets {
-		if !targets[i].Loopback() {
-			first, last, err := portRange()
-			if err != nil {
-				return err
-			}
-			return checkPorts(connections, max(sources, 1)*len(targets), first, last)
-		}
+	if !slices.ContainsFunc(targets, func(t Target) bool { return !t.Loopback() }) {
+		return nil
 	}
-	return nil
+	const path = "/proc/sys/net/ipv4/ip_local_port_range"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var first, last int
+	if _, err := fmt.Sscan(string(text), &first, &last); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return checkPorts(connections, max(sources, 1)*len(targets), first, last)
 }
 
 func checkPorts(connections, pairs, first, last int) error {
@@ -154,16 +147,4 @@ func checkPorts(connections, pairs, first, last int) error {
 	}
 	return fmt.Errorf("-connections %d needs as many local ports, and net.ipv4.ip_local_port_range %d-%d has %d to each target and source address: widen it (sysctl -w net.ipv4.ip_local_port_range='1024 65535'), give more addresses (-source-ips), or more machines (-workers)",
 		connections, first, last, ports)
-}
-
-func portRange() (first, last int, err error) {
-	const path = "/proc/sys/net/ipv4/ip_local_port_range"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	if _, err := fmt.Fscan(strings.NewReader(string(text)), &first, &last); err != nil {
-		return 0, 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return first, last, nil
 }

@@ -56,7 +56,7 @@ func TestResolve(t *testing.T) {
 		"ws://127.0.0.1:9":         {netip.MustParseAddrPort("127.0.0.1:9"), "127.0.0.1:9", "/"},
 		"ws://[::1]:8080/":         {netip.MustParseAddrPort("[::1]:8080"), "[::1]:8080", "/"},
 	} {
-		if got, err := Resolve(t.Context(), in); got != want || err != nil {
+		if got, err := Resolve(in); got != want || err != nil {
 			t.Errorf("Resolve(%q) = %+v, %v, want %+v", in, got, err, want)
 		}
 	}

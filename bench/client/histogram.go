@@ -9,7 +9,7 @@ import (
 // Histogram records durations from 1 us to 10 minutes with three significant digits (HdrHistogram). Not safe for
 // concurrent use: each poller has its own, merged at the end. It travels between processes in its library's own
 // compressed form.
-type Histogram struct{ hdr *hdrhistogram.Histogram }
+type Histogram struct{ *hdrhistogram.Histogram }
 
 const longestLatency = int64(10 * time.Minute / time.Microsecond)
 
@@ -21,31 +21,19 @@ func NewHistogram() Histogram {
 // Record notes d nanoseconds. What is out of range counts as the nearest that is in it.
 func (h Histogram) Record(d int64) {
 	us := min(max(d/1000, 1), longestLatency)
-	_ = h.hdr.RecordValue(us) // cannot fail: the value was clamped
+	_ = h.RecordValue(us) // cannot fail: the value was clamped
 }
 
 // Merge adds another one's values.
-func (h Histogram) Merge(from Histogram) { h.hdr.Merge(from.hdr) }
-
-// Reset forgets all values.
-func (h Histogram) Reset() { h.hdr.Reset() }
-
-// Count is how many values there are.
-func (h Histogram) Count() int64 { return h.hdr.TotalCount() }
-
-// At is the value below which this percentage of all values lies, in microseconds.
-func (h Histogram) At(percentile float64) int64 { return h.hdr.ValueAtQuantile(percentile) }
-
-// Max is the largest value, in microseconds.
-func (h Histogram) Max() int64 { return h.hdr.Max() }
+func (h Histogram) Merge(from Histogram) { h.Histogram.Merge(from.Histogram) }
 
 // GobEncode is the histogram on its way to another process.
 func (h Histogram) GobEncode() ([]byte, error) {
-	return h.hdr.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 }
 
 // GobDecode is its arrival.
 func (h *Histogram) GobDecode(p []byte) (err error) {
-	h.hdr, err = hdrhistogram.Decode(p)
+	h.Histogram, err = hdrhistogram.Decode(p)
 	return err
 }

@@ -22,18 +22,18 @@ func TestTallyTravels(t *testing.T) {
 	if err := gob.NewDecoder(&wire).Decode(&got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Received != 7 || got.Lost != 2 || got.CutWhy != "closed" || got.Connect.Count() != 0 {
+	if got.Received != 7 || got.Lost != 2 || got.CutWhy != "closed" || got.Connect.TotalCount() != 0 {
 		t.Errorf("%+v arrived, want what was sent", got)
 	}
 	for _, p := range []float64{0, 50, 99, 99.9, 100} {
-		if got.Delivery.At(p) != sent.Delivery.At(p) {
-			t.Errorf("percentile %g is %d, want %d", p, got.Delivery.At(p), sent.Delivery.At(p))
+		if got.Delivery.ValueAtQuantile(p) != sent.Delivery.ValueAtQuantile(p) {
+			t.Errorf("percentile %g is %d, want %d", p, got.Delivery.ValueAtQuantile(p), sent.Delivery.ValueAtQuantile(p))
 		}
 	}
 	sum := NewTally()
 	sum.Merge(&got)
 	sum.Merge(&sent)
-	if sum.Received != 14 || sum.Delivery.Count() != 2000 || sum.Delivery.Max() != sent.Delivery.Max() {
-		t.Errorf("the sum has %d, %d values up to %d", sum.Received, sum.Delivery.Count(), sum.Delivery.Max())
+	if sum.Received != 14 || sum.Delivery.TotalCount() != 2000 || sum.Delivery.Max() != sent.Delivery.Max() {
+		t.Errorf("the sum has %d, %d values up to %d", sum.Received, sum.Delivery.TotalCount(), sum.Delivery.Max())
 	}
 }

@@ -55,7 +55,7 @@ func (p *poller) onOpeningText(c *client, msg []byte, now int64) error {
 	case bytes.Contains(msg, typeError):
 		return fmt.Errorf("subscribe refused: %s", msg)
 	}
-	return nil // connected, and whatever else a server tells newcomers
+	return nil // `connected`, and what else a server sends to new connections
 }
 
 // subscribed notes that a client is up. What is published from here on it must hear.
@@ -65,7 +65,7 @@ func (p *poller) subscribed(c *client, now int64) {
 	p.tally.Connect.Record(now - c.since)
 	p.ready++
 	p.progressed = true
-	next := p.load.published(p.channelOf(c), p.outlook.numbers(now))
+	next := p.published(c, now)
 	if c.fresh {
 		c.seq, c.fresh = sequence{next: next}, false
 		return
@@ -101,7 +101,7 @@ func (p *poller) onNotification(c *client, stamp []byte, now int64) error {
 		t.Misdelivered++
 		return nil
 	}
-	p.heard++
+	p.received++
 	if c.slow != slowNever {
 		c.seq.take(number / channels) // it is late because it did not read: only what is missing matters
 		return nil
@@ -114,13 +114,13 @@ func (p *poller) onNotification(c *client, stamp []byte, now int64) error {
 		t.Reordered++
 	case duplicate:
 		t.Duplicated++
-		return nil // it was counted on the board the first time
+		return nil // it was counted the first time
 	}
 	late := now - p.lag.since
 	t.Delivery.Record(now - intended)
 	t.OnTime.Record(now - intended - late)
 	p.second.Record(now - intended)
-	if first, all := p.board.arrive(number, p.audience[ch], now); all {
+	if first, all := p.heardBy.add(number, p.audience[ch], now); all {
 		p.done = append(p.done, Completed{Number: number, First: first, Last: now, Late: late})
 	}
 	return nil

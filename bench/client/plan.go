@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/carillon-ws/carillon/bench/wire"
 )
 
 // Plan is all that a worker must know before its first connection. It travels between processes.
@@ -93,22 +91,20 @@ func InShare(connection int, share float64) bool {
 }
 
 // Outlook says which publications exist: all numbers below First, and from there on Total more at Rate a second.
-// Whoever comes back while they are published must hear those that were meant to be sent after it was subscribed.
+// A client that comes back while they are published must hear those that were meant to be sent after it subscribed.
 type Outlook struct {
+	Schedule
+
 	First uint32
-	Start int64
-	Rate  float64
-	Total int
 	Watch bool // publications are under way: threads look whether they are late
 }
 
 // numbers is how many publications may have been sent by now.
 func (o *Outlook) numbers(now int64) uint32 {
-	if o.Total == 0 || o.Rate <= 0 {
+	if o.Total == 0 {
 		return o.First
 	}
-	s := Schedule{Start: o.Start, Rate: o.Rate, Total: o.Total}
-	return o.First + uint32(s.Due(now))
+	return o.First + uint32(o.Due(now))
 }
 
 // Speech is what a server is told and answers. The zero value speaks Carillon's protocol, which is the article's.
@@ -155,6 +151,3 @@ func (p *Plan) target(connection int) int {
 	}
 	return connection % len(p.Targets)
 }
-
-// hello is the handshake of one target.
-func (t *Target) hello(seed uint64) *wire.Handshake { return wire.NewHandshake(t.Host, t.Path, seed) }

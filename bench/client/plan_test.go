@@ -79,7 +79,7 @@ func TestPublishedIsDealtInTurn(t *testing.T) {
 
 func TestOutlook(t *testing.T) {
 	t.Parallel()
-	o := Outlook{First: 7, Start: 1_000_000_000, Rate: 10, Total: 5}
+	o := Outlook{Schedule: Schedule{Start: 1_000_000_000, Rate: 10, Total: 5}, First: 7}
 	for now, want := range map[int64]uint32{0: 7, 1_000_000_000: 8, 1_250_000_000: 10, 9_000_000_000: 12} {
 		if got := o.numbers(now); got != want {
 			t.Errorf("numbers(%d) = %d, want %d", now, got, want)

@@ -28,54 +28,54 @@ const (
 // poller is one thread that connects and reads some of a worker's clients.
 type poller struct {
 	// Fixed at creation.
-	worker *Worker
-	clock  wire.Clock
-	ahead  int64
-	dialer *dialer
-	shakes []*wire.Handshake // by target
-	speech Speech
-	ack    []byte
-	mark   string
-	nameAt int // where the mark would lie behind a channel's name without its number
-	load   Workload
-	board  *board
-	epfd   int
-	wakefd int
-	tickfd int
-	share  float64 // of the connections of the run, and so of its rates
-	most   int     // connections under way
+	worker  *Worker
+	clock   wire.Clock
+	ahead   int64
+	dialer  *dialer
+	shakes  []*wire.Handshake // by target
+	speech  Speech
+	ack     []byte
+	mark    string
+	nameAt  int // where the mark would lie behind a channel's name without its number
+	load    Workload
+	heardBy *heardBy
+	epfd    int
+	wakefd  int
+	tickfd  int
+	share   float64 // of the connections of the run, and so of its rates
+	most    int     // connections under way
 
 	// Owned by the poller.
-	clients    []client
-	audience   []int32 // of the worker, by channel; replaced, never changed
-	outlook    Outlook
-	buf        []byte // read buffer
-	out        []byte // frame being written
-	tally      Tally
-	second     Histogram // deliveries since the last sample
-	done       []Completed
-	queue      []int32 // clients that are to connect; queue[:dialed] have been started
-	dialed     int
-	retries    []retry // in the order in which they are due
-	returning  bool    // clients whose connection fails or ends come back
-	opening    int     // connections under way
-	ready      int
-	closed     int // connections that ended, or never came up, and were not meant to
-	heard      int // deliveries since the worker was told
-	progressed bool
-	rampStart  int64
-	rampRate   float64 // connections per second; 0: no limit
-	churnStart int64
-	churnRate  float64 // clients per second that leave and come back; 0: none
-	churned    int
-	churnNext  int
-	lag        lag
-	stopped    bool
+	clients      []client
+	audience     []int32 // of the worker, by channel; replaced, never changed
+	outlook      Outlook
+	buf          []byte // read buffer
+	tally        Tally
+	second       Histogram // deliveries since the last sample
+	done         []Completed
+	queue        []int32 // clients that are to connect; queue[:dialed] have been started
+	dialed       int
+	retries      []retry // in the order in which they are due
+	returning    bool    // clients whose connection fails or ends come back
+	opening      int     // connections under way
+	ready        int
+	lost, missed uint64 // what was missing when the last phase ended
+	closed       int    // connections that ended, or never came up, and were not meant to
+	received     int    // deliveries since the worker was told
+	progressed   bool
+	rampStart    int64
+	rampRate     float64 // connections per second; 0: no limit
+	churnStart   int64
+	churnRate    float64 // clients per second that leave and come back; 0: none
+	churned      int
+	churnNext    int
+	lag          lag
+	used         host.Usage // of the thread, when it was last asked
+	stopped      bool
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	mailbox []func()
-	thread  int // its number in the kernel
 }
 
 // retry is a client that will connect again.
@@ -125,9 +125,6 @@ func (p *poller) now() int64 { return p.clock.Now() + p.ahead }
 func (p *poller) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	p.mu.Lock()
-	p.thread = unix.Gettid()
-	p.mu.Unlock()
 	events := make([]unix.EpollEvent, 512)
 	for !p.stopped {
 		n, err := unix.EpollWait(p.epfd, events, p.dial())
@@ -153,11 +150,11 @@ func (p *poller) run() {
 
 // tell lets the worker know what this turn brought.
 func (p *poller) tell() {
-	if p.heard == 0 && !p.progressed && len(p.done) == 0 {
+	if p.received == 0 && !p.progressed && len(p.done) == 0 {
 		return
 	}
 	p.worker.note(p)
-	p.heard, p.progressed, p.done = 0, false, p.done[:0]
+	p.received, p.progressed, p.done = 0, false, p.done[:0]
 }
 
 // dial starts as many connections as may be under way, and returns how long to wait for events, in milliseconds.
@@ -331,11 +328,24 @@ func (p *poller) readMail() {
 	}
 }
 
-// usage is the CPU time of the poller's thread. Safe to call from any goroutine.
-func (p *poller) usage() host.Usage {
-	p.mu.Lock()
-	thread := p.thread
-	p.mu.Unlock()
-	u, _ := host.ReadUsage(os.Getpid(), thread) // 0 before the thread runs
-	return u
+// published is how many publications there may have been on a client's channel.
+func (p *poller) published(c *client, now int64) uint32 {
+	return p.load.published(p.channelOf(c), p.outlook.numbers(now))
+}
+
+// countMissing adds to the tally what has become missing since the last call, on subscriptions that are there. What a
+// client that left had missed is in the tally already, and no longer in what is missing.
+func (p *poller) countMissing() {
+	var lost, missed uint64
+	now := p.now()
+	for i := range p.clients {
+		if c := &p.clients[i]; c.slow == slowNever && !c.fresh {
+			l, m := c.seq.missing(p.published(c, now))
+			lost, missed = lost+l, missed+m
+		}
+	}
+	t := &p.tally
+	t.Lost += lost - min(t.Lost+lost, p.lost)
+	t.Missed += missed - min(t.Missed+missed, p.missed)
+	p.lost, p.missed = lost, missed
 }

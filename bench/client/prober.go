@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -31,13 +32,14 @@ func StartProber(ctx context.Context, url string, every time.Duration) (*Prober,
 	if err != nil {
 		return nil, fmt.Errorf("ping probe: connect: %w", err)
 	}
+	var r io.Reader = conn
 	if br != nil {
-		ws.PutReader(br) // the server's first message, which is no answer
+		r = br // it holds the server's first message
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &Prober{conn: conn, clock: wire.NewClock(), cancel: cancel, written: make(chan error, 1), read: make(chan error, 1), answers: NewHistogram()}
 	go func() { p.written <- p.ping(ctx, every) }()
-	go func() { p.read <- p.listen() }()
+	go func() { p.read <- p.listen(r) }()
 	return p, nil
 }
 
@@ -52,8 +54,7 @@ func (p *Prober) ping(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-tick.C:
 		}
-		payload := binary.BigEndian.AppendUint64(nil, uint64(due))
-		if err := ws.WriteFrame(p.conn, ws.MaskFrameInPlace(ws.NewPingFrame(payload))); err != nil {
+		if _, err := p.conn.Write(wire.ClientFrame(ws.OpPing, binary.BigEndian.AppendUint64(nil, uint64(due)))); err != nil {
 			return err
 		}
 		due += int64(every)
@@ -62,29 +63,22 @@ func (p *Prober) ping(ctx context.Context, every time.Duration) error {
 }
 
 // listen reads answers until the connection is closed.
-func (p *Prober) listen() error {
-	buf := make([]byte, 64<<10)
-	kept := 0
+func (p *Prober) listen(r io.Reader) error {
 	for {
-		n, err := p.conn.Read(buf[kept:])
+		h, err := ws.ReadHeader(r)
+		var due int64
+		switch {
+		case err != nil:
+		case h.OpCode == ws.OpPong && h.Length == 8:
+			if err = binary.Read(r, binary.BigEndian, &due); err == nil {
+				p.answers.Record(p.clock.Now() - due)
+			}
+		default:
+			_, err = io.CopyN(io.Discard, r, h.Length)
+		}
 		if err != nil {
 			return err
 		}
-		rest := buf[:kept+n]
-		for {
-			op, payload, size, err := wire.NextFrame(rest)
-			if err != nil {
-				return err
-			}
-			if size == 0 {
-				break
-			}
-			if op == ws.OpPong && len(payload) == 8 {
-				p.answers.Record(p.clock.Now() - int64(binary.BigEndian.Uint64(payload)))
-			}
-			rest = rest[size:]
-		}
-		kept = copy(buf, rest)
 	}
 }
 

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/rpc"
@@ -8,7 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/wire"
@@ -18,7 +19,6 @@ import (
 type Remote struct {
 	name string
 	rpc  *rpc.Client
-	once sync.Once // closes rpc
 
 	// Offset is what to add to its clock to get ours, and Bound how wrong that can be: half of the fastest of many
 	// round trips. Both are 0 for a process of this machine, which reads the same clock.
@@ -82,9 +82,9 @@ func callWithin[R, A any](r *Remote, limit time.Duration, method string, args A)
 	}
 }
 
-// Abandon hangs up on the worker: whoever waits for an answer gets an error, and the worker ends when it notices.
+// Abandon closes the connection to the worker. Calls that wait for an answer get an error, and the worker ends.
 func (r *Remote) Abandon() {
-	r.once.Do(func() { _ = r.rpc.Close() }) // nothing depends on how it ends
+	_ = r.rpc.Close() // nothing depends on how it ends, or whether it had ended
 }
 
 // Close ends the worker and the connection to it.
@@ -110,16 +110,53 @@ func Ask[A, R any](h *Handle, method func(*Worker, A, *R) error, args A) (reply 
 	return callWithin[R](h.There, answerTime, "Worker"+name[strings.LastIndexByte(name, '.'):], args)
 }
 
-// Tell is Ask without an answer.
-func Tell[A any](h *Handle, method func(*Worker, A, *None) error, args A) error {
-	_, err := Ask(h, method, args)
-	return err
-}
-
 // Close ends the worker.
 func (h *Handle) Close() error {
 	if h.There == nil {
 		return h.Here.Close(None{}, nil)
 	}
 	return h.There.Close()
+}
+
+// None is nothing said, or nothing answered.
+type None struct{}
+
+// Service is what a worker process offers over net/rpc: itself, and, from Begin on, its Worker.
+type Service struct {
+	server *rpc.Server
+	worker atomic.Pointer[Worker]
+	clock  wire.Clock
+}
+
+// NewService returns one without a worker, and what serves it.
+func NewService() (*Service, *rpc.Server, error) {
+	s := &Service{server: rpc.NewServer(), clock: wire.NewClock()}
+	return s, s.server, s.server.Register(s)
+}
+
+// Begin makes the worker.
+func (s *Service) Begin(plan Plan, _ *None) error {
+	if s.worker.Load() != nil {
+		return errors.New("this worker has begun already")
+	}
+	w, err := NewWorker(plan)
+	if err != nil {
+		return err
+	}
+	s.worker.Store(w)
+	return s.server.Register(w)
+}
+
+// Time is this machine's clock.
+func (s *Service) Time(_ None, now *int64) error {
+	*now = s.clock.Now()
+	return nil
+}
+
+// Stop ends the worker. There may be none.
+func (s *Service) Stop(_ None, _ *None) error {
+	if w := s.worker.Swap(nil); w != nil {
+		return w.Close(None{}, nil)
+	}
+	return nil
 }

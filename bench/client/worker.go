@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/wire"
 )
 
@@ -47,10 +48,10 @@ func NewWorker(plan Plan) (*Worker, error) {
 	}
 	plan.Load.Prepare()
 	w := &Worker{plan: plan, news: make(chan struct{}, 1), byPoller: map[*poller]standing{}}
-	audience, shared := plan.Load.Audience(plan.First, plan.Count, nil), new(board)
+	audience, shared := plan.Load.Audience(plan.First, plan.Count, nil), new(heardBy)
 	first := plan.First
 	for i := range plan.Threads {
-		n := shareOf(i, plan.Count, plan.Threads)
+		n := ShareOf(i, plan.Count, plan.Threads)
 		p, err := w.newPoller(first, n, shared, audience)
 		if err != nil {
 			w.closeDescriptors()
@@ -65,8 +66,8 @@ func NewWorker(plan Plan) (*Worker, error) {
 	return w, nil
 }
 
-// shareOf is how many of n things the i-th of so many gets, when they are dealt in turn.
-func shareOf(i, n, among int) int {
+// ShareOf is how many of n things the i-th of so many gets if they are dealt in turn.
+func ShareOf(i, n, among int) int {
 	share := n / among
 	if i < n%among {
 		share++
@@ -74,11 +75,11 @@ func shareOf(i, n, among int) int {
 	return share
 }
 
-func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poller, error) {
+func (w *Worker) newPoller(first, n int, shared *heardBy, audience []int32) (*poller, error) {
 	plan := &w.plan
 	p := &poller{
 		worker: w, clock: wire.NewClock(), ahead: plan.Ahead, speech: plan.Speech, ack: plan.Speech.ack(), mark: plan.Mark,
-		load: plan.Load, board: shared, audience: audience, share: float64(n) / float64(plan.Load.Connections),
+		load: plan.Load, heardBy: shared, audience: audience, share: float64(n) / float64(plan.Load.Connections),
 		most: max(plan.Opening, 1), clients: make([]client, n), buf: make([]byte, readBuffer), tally: NewTally(), second: NewHistogram(),
 		epfd: -1, wakefd: -1, tickfd: -1, lag: lag{every: int64(cmp.Or(plan.Tick, TickEvery)), left: n},
 	}
@@ -86,8 +87,8 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 	if p.dialer, err = newDialer(plan.Targets, plan.Sources); err != nil {
 		return nil, err
 	}
-	for i := range plan.Targets {
-		p.shakes = append(p.shakes, plan.Targets[i].hello(plan.Seed))
+	for _, t := range plan.Targets {
+		p.shakes = append(p.shakes, wire.NewHandshake(t.Host, t.Path, plan.Seed))
 	}
 	p.nameAt = len(notificationHead) + len(plan.Speech.ChannelName(0)) + len(dataHead)
 	if !plan.Speech.SingleNamed {
@@ -103,14 +104,8 @@ func (w *Worker) newPoller(first, n int, shared *board, audience []int32) (*poll
 
 // Close hangs up on the server and ends the pollers.
 func (w *Worker) Close(_ None, _ *None) error {
-	for _, p := range w.pollers {
-		p.do(func() {
-			for i := range p.clients {
-				p.hangUp(&p.clients[i])
-			}
-			p.stopped = true
-		})
-	}
+	w.eachClient((*poller).hangUp)
+	w.each(func(p *poller) { p.stopped = true })
 	w.wg.Wait()
 	w.closeDescriptors()
 	return nil
@@ -124,6 +119,23 @@ func (w *Worker) closeDescriptors() {
 	}
 }
 
+// each runs f on every poller, one after the other.
+func (w *Worker) each(f func(*poller)) {
+	for _, p := range w.pollers {
+		p.do(func() { f(p) })
+	}
+}
+
+// eachClient runs f for every client, on its poller. What Watch tells afterwards has its effect in it.
+func (w *Worker) eachClient(f func(*poller, *client)) {
+	w.each(func(p *poller) {
+		for i := range p.clients {
+			f(p, &p.clients[i])
+		}
+		p.tell()
+	})
+}
+
 // note takes what a poller's turn brought. Runs on the poller.
 func (w *Worker) note(p *poller) {
 	w.mu.Lock()
@@ -131,7 +143,7 @@ func (w *Worker) note(p *poller) {
 	w.byPoller[p] = is
 	w.progress.Ready += is.ready - was.ready
 	w.progress.Closed += is.closed - was.closed
-	w.progress.Received += p.heard
+	w.progress.Received += p.received
 	w.progress.Done = append(w.progress.Done, p.done...)
 	worthIt := p.progressed || len(p.done) > 0
 	w.mu.Unlock()
@@ -179,51 +191,41 @@ type Selection struct {
 	Share     float64 // 1 is all
 	PerSecond float64 // of all workers; 0 is no limit
 	Reset     bool    // with Leave: by RST; else by FIN
-	Fresh     bool    // with Leave: whoever comes back is somebody else, and owes nothing to the past
+	Fresh     bool    // with Leave: what was published before a client is back is not expected of it
 }
 
-// Connect starts the selected clients that are not connected. It returns at once with their number; Watch tells more.
-func (w *Worker) Connect(s Selection, n *int) error {
-	for _, p := range w.pollers {
-		p.do(func() {
-			var who []int32
-			for i := range p.clients {
-				c := &p.clients[i]
-				if (c.state == stateNew || c.state == stateClosed) && InShare(int(c.number), s.Share) {
-					who = append(who, int32(i))
-				}
+// Connect starts the selected clients that are not connected. It returns at once; Watch tells how it goes.
+func (w *Worker) Connect(s Selection, _ *None) error {
+	w.each(func(p *poller) {
+		var who []int32
+		for i := range p.clients {
+			c := &p.clients[i]
+			if (c.state == stateNew || c.state == stateClosed) && InShare(int(c.number), s.Share) {
+				who = append(who, int32(i))
 			}
-			p.connect(who, s.PerSecond*p.share)
-			*n += len(who)
-		})
-	}
+		}
+		p.connect(who, s.PerSecond*p.share)
+	})
 	return nil
 }
 
-// Leave ends the connections of the selected clients and returns how many there were.
+// Leave ends the connections of the selected clients, as they are, and returns how many those were.
 func (w *Worker) Leave(s Selection, n *int) error {
-	for _, p := range w.pollers {
-		p.do(func() {
-			for i := range p.clients {
-				c := &p.clients[i]
-				if c.state == stateNew || !InShare(int(c.number), s.Share) {
-					continue
-				}
-				if s.Reset {
-					p.reset(c)
-				} else {
-					p.hangUp(c)
-				}
-				if p.leave(c); s.Fresh {
-					c.fresh = true
-				}
-				c.slow, c.told = slowNever, false
-				p.tally.Left++
-				*n++
-			}
-			p.tell()
-		})
-	}
+	w.eachClient(func(p *poller, c *client) {
+		if c.state == stateNew || !InShare(int(c.number), s.Share) {
+			return
+		}
+		if s.Reset {
+			p.reset(c)
+		} else {
+			p.hangUp(c)
+		}
+		p.leave(c)
+		c.fresh = c.fresh || s.Fresh
+		c.slow, c.told = slowNever, false
+		p.tally.Left++
+		*n++
+	})
 	w.newEpoch()
 	return nil
 }
@@ -238,7 +240,7 @@ func (w *Worker) newEpoch() {
 
 // Manner is how clients behave from now on.
 type Manner struct {
-	Return bool    // whose connection fails or ends comes back, again and again
+	Return bool    // a client whose connection fails or ends connects again, until it is up
 	Churn  float64 // clients of all workers per second that leave and come back
 	Avoid  int     // index of a target to stay away from, when there are others; -1: none
 }
@@ -249,95 +251,56 @@ func (w *Worker) Behave(m Manner, _ *None) error {
 	if m.Avoid >= targets {
 		return fmt.Errorf("there is no target %d", m.Avoid)
 	}
-	for _, p := range w.pollers {
-		p.do(func() {
-			p.returning = m.Return
-			p.churnRate, p.churnStart, p.churned = m.Churn*p.share, p.clock.Now(), 0
-			p.tell()
-			if m.Avoid < 0 || targets == 1 {
-				return
-			}
-			for i := range p.clients {
-				if c := &p.clients[i]; int(c.target) == m.Avoid {
-					c.target = uint16((m.Avoid + 1 + int(c.number)/targets%(targets-1)) % targets)
-				}
-			}
-		})
-	}
+	w.each(func(p *poller) {
+		p.returning = m.Return
+		p.churnRate, p.churnStart, p.churned = m.Churn*p.share, p.clock.Now(), 0
+	})
+	w.eachClient(func(_ *poller, c *client) {
+		if int(c.target) == m.Avoid && targets > 1 {
+			c.target = uint16((m.Avoid + 1 + int(c.number)/targets%(targets-1)) % targets)
+		}
+	})
 	w.newEpoch()
 	return nil
 }
 
 // Expect tells which publications there will be.
 func (w *Worker) Expect(o Outlook, _ *None) error {
-	for _, p := range w.pollers {
-		p.do(func() {
-			p.outlook = o
-			p.tick(o.Watch)
-		})
-	}
+	w.each(func(p *poller) {
+		p.outlook = o
+		p.tick(o.Watch)
+	})
 	return nil
 }
 
-// Tally ends a phase: it returns what was seen since the last one ended.
+// Tally ends a phase: it returns what was seen, and what never came, since the last one ended.
 func (w *Worker) Tally(_ None, sum *Tally) error {
 	*sum = NewTally()
-	for _, p := range w.pollers {
-		p.do(func() {
-			sum.Merge(&p.tally)
-			p.tally = NewTally()
-		})
-	}
+	w.each(func(p *poller) {
+		p.countMissing()
+		sum.Merge(&p.tally)
+		p.tally = NewTally()
+	})
 	return nil
 }
 
 // Sample returns the latencies of the deliveries since the last one.
 func (w *Worker) Sample(_ None, sum *Histogram) error {
 	*sum = NewHistogram()
-	for _, p := range w.pollers {
-		p.do(func() {
-			sum.Merge(p.second)
-			p.second.Reset()
-		})
-	}
+	w.each(func(p *poller) {
+		sum.Merge(p.second)
+		p.second.Reset()
+	})
 	return nil
 }
 
-// Missing is what never came, of the publications there were so far.
-type Missing struct {
-	Lost   uint64 // on subscriptions that were there
-	Missed uint64 // while a client was away
-}
-
-// Missing counts, from the clients' own sequences. Unlike a tally it does not depend on when a phase began.
-func (w *Worker) Missing(_ None, m *Missing) error {
-	for _, p := range w.pollers {
-		p.do(func() {
-			now := p.now()
-			for i := range p.clients {
-				c := &p.clients[i]
-				if c.slow == slowNever && !c.fresh {
-					lost, missed := c.seq.missing(p.load.published(p.channelOf(c), p.outlook.numbers(now)))
-					m.Lost += lost
-					m.Missed += missed
-				}
-			}
-		})
-	}
-	return nil
-}
-
-// Usage is what a worker's threads that read sockets have used, and what they share.
-type Usage struct {
-	Threads []int64 // CPU time of each, nanoseconds
-	CPUs    int     // of the machine
-}
-
-// Usage looks at this worker's threads.
-func (w *Worker) Usage(_ None, u *Usage) error {
-	u.CPUs = runtime.NumCPU()
-	for _, p := range w.pollers {
-		u.Threads = append(u.Threads, p.usage().CPU.Nanoseconds())
-	}
+// Busy tells how much of the time since it was last asked this worker's threads were reading.
+func (w *Worker) Busy(_ None, b *Busy) error {
+	b.CPUs = runtime.NumCPU()
+	w.each(func(p *poller) {
+		now := host.ThreadUsage()
+		b.Add((now.CPU - p.used.CPU).Seconds() / now.At.Sub(p.used.At).Seconds())
+		p.used = now
+	})
 	return nil
 }

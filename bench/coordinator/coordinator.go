@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ type coordinator struct {
 	fleet   *target.Fleet
 	workers *Workers
 	pub     wire.Publisher
-	status  *status
+	monitor *monitor
 	begun   time.Time
 	result  *report.Result
 
@@ -36,8 +37,8 @@ type snapshot struct {
 	memory        host.Memory
 }
 
-// Conduct is one whole run: preflight, gateways, workers, phases. It workers the result over before it takes everything
-// down again, which takes a while when there are many: what was measured should not wait for that, nor be lost to it.
+// Conduct is one whole run: preflight, gateways, workers, phases. It hands the result to done before it takes
+// everything down, which takes a while if there are many: what was measured does not wait for that, and is not lost to it.
 func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done func(*report.Result) error) (err error) {
 	checked, err := preflight(cfg)
 	if err != nil {
@@ -48,7 +49,7 @@ func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done f
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Stop()) }()
-	targets, err := f.Targets(ctx)
+	targets, err := f.Targets()
 	if err != nil {
 		return err
 	}
@@ -71,11 +72,9 @@ func Conduct(ctx context.Context, cfg *settings.Config, stderr io.Writer, done f
 
 	c := &coordinator{cfg: cfg, fleet: f, workers: workers, pub: pub, begun: time.Now(), result: newResult(cfg, f, workers)}
 	c.result.Preflight = checked
-	c.status = startStatus(workers, stderr, cfg.Progress)
-	m := startMonitor(ctx, c)
+	c.monitor = startMonitor(ctx, c, stderr)
 	err = c.play(ctx)
-	c.result.Series = m.stop()
-	c.status.stop()
+	c.result.Series = c.monitor.stop()
 	if len(c.result.Phases) == 0 {
 		return err
 	}
@@ -105,37 +104,26 @@ func (c *coordinator) play(ctx context.Context) error {
 
 // phase runs one of them and keeps its row.
 func (c *coordinator) phase(ctx context.Context, name string, step func(context.Context, *report.Phase) error) error {
-	c.status.phase(name)
+	c.monitor.enter(name)
 	p := &report.Phase{Name: name, Begin: time.Since(c.begun).Seconds()}
-	before, err := c.workers.Threads()
-	if err != nil {
-		return err
-	}
-	if err := step(ctx, p); err != nil {
+	c.workers.Busy() // from here on
+	if err := cmp.Or(step(ctx, p), c.workers.broken()); err != nil {
 		return err
 	}
 	p.End = time.Since(c.begun).Seconds()
-	if p.Busiest, err = c.workers.Busy(before); err != nil {
-		return err
-	}
+	p.Busiest = c.workers.Busy()
 	c.result.Phases = append(c.result.Phases, p)
 	return nil
 }
 
-func (c *coordinator) snapshot() (l snapshot, err error) {
-	if l.server, err = c.fleet.Usage(); err != nil {
-		return l, err
-	}
-	l.bench = c.workers.usage()
-	l.memory, err = host.ReadMemory()
-	return l, err
+func (c *coordinator) snapshot() snapshot {
+	memory, _ := host.ReadMemory() // 0: unknown
+	return snapshot{server: c.fleet.Usage(), bench: c.workers.usage(), memory: memory}
 }
 
 // ramp connects, upgrades and subscribes every client.
-func (c *coordinator) ramp(ctx context.Context, p *report.Phase) (err error) {
-	if c.atStart, err = c.snapshot(); err != nil {
-		return err
-	}
+func (c *coordinator) ramp(ctx context.Context, p *report.Phase) error {
+	c.atStart = c.snapshot()
 	numbers, err := c.fleet.Metrics(ctx, false)
 	if err != nil {
 		return err
@@ -147,11 +135,7 @@ func (c *coordinator) ramp(ctx context.Context, p *report.Phase) (err error) {
 	}
 	c.result.Ramp = rampOf(c.workers, t, took)
 	p.Connect, p.Curve = &c.result.Ramp.Latency, report.CurveOf(t.Connect)
-	connected, err := c.snapshot()
-	if err != nil {
-		return err
-	}
-	if c.fleet.Local() {
+	if connected := c.snapshot(); c.fleet.Local() {
 		c.result.Server = &report.Server{Connect: host.CostOf(c.atStart.server, connected.server, uint64(c.workers.connections()))}
 	}
 	return nil
@@ -165,8 +149,7 @@ func (c *Workers) Ramp(ctx context.Context, perSecond float64) (*client.Tally, t
 		return nil, 0, err
 	}
 	took := time.Duration(c.clock.Now() - start)
-	t, err := c.tally()
-	return t, took, err
+	return c.tally(), took, nil
 }
 
 func rampOf(c *Workers, t *client.Tally, took time.Duration) report.Ramp {
@@ -178,16 +161,16 @@ func rampOf(c *Workers, t *client.Tally, took time.Duration) report.Ramp {
 
 // settle leaves everything alone, and then looks at what the connections cost.
 func (c *coordinator) settle(ctx context.Context, _ *report.Phase) error {
-	before, err := c.snapshot()
-	if err != nil {
-		return err
-	}
+	before := c.snapshot()
 	if err := Wait(ctx, c.cfg.Settle); err != nil {
 		return err
 	}
-	after, err := c.snapshot()
-	if err != nil || c.result.Server == nil {
-		return err
+	after := c.snapshot()
+	switch {
+	case c.result.Server == nil:
+		return nil
+	case after.server.CPU == 0:
+		return errors.New("a gateway is gone")
 	}
 	n := float64(c.workers.connections())
 	s := c.result.Server
@@ -197,7 +180,7 @@ func (c *coordinator) settle(ctx context.Context, _ *report.Phase) error {
 	s.SlabEach = float64(after.memory.Slab-c.atStart.memory.Slab) / n
 	s.MemoryEach = float64(c.atStart.memory.Available-after.memory.Available) / n
 	s.BenchRSSEach = float64(after.bench.RSS-c.atStart.bench.RSS) / n
-	if numbers, err := c.fleet.Metrics(ctx, false); err == nil { // a figure beside the report, not worth a run
+	if numbers, err := c.fleet.Metrics(ctx, false); err == nil { // it is only told, and a run does not end without it
 		s.Goroutines = int(numbers["go_goroutines"])
 	}
 	return nil
@@ -218,20 +201,17 @@ func newResult(cfg *settings.Config, f *target.Fleet, c *Workers) *report.Result
 			Connections: cfg.Connections, Channels: c.load.Channels, Zipf: cfg.Zipf, Rate: cfg.Rate, Inflight: cfg.Inflight,
 			Payload: cfg.Payload, Seconds: cfg.Duration.Seconds(), Ramp: cfg.Ramp, Publish: cfg.Publish,
 		},
-		Workers: report.Workers{Processes: len(c.all)},
+		Workers: report.Workers{Processes: len(c.all), Threads: len(c.all) * c.plan.Threads},
 	}
 	if len(gateways) > 1 {
 		for _, g := range gateways {
 			r.Target.URLs = append(r.Target.URLs, g.Info.URL)
 		}
 	}
-	if threads, err := c.Threads(); err == nil {
-		r.Workers.Threads = len(threads.cpu)
-	}
-	for _, h := range c.all {
-		if h.There != nil && h.own == nil {
+	for _, w := range c.all {
+		if w.There != nil && w.own == nil {
 			r.Workers.Remote = append(r.Workers.Remote, report.Clock{
-				Worker: h.where, OffsetUs: h.There.Offset.Microseconds(), BoundUs: h.There.Bound.Microseconds(),
+				Worker: w.where, OffsetUs: w.There.Offset.Microseconds(), BoundUs: w.There.Bound.Microseconds(),
 			})
 		}
 	}

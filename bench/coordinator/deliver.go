@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/report"
@@ -19,42 +21,20 @@ type Delivery struct {
 	tally *client.Tally
 }
 
-// deliver publishes a load and waits until it is delivered. During runs beside it, when it is not nil, and changes who
-// is connected; then what counts as delivered is told by marks: one publication more to each channel, which everybody
-// who is connected in the end must hear, and behind which nothing can still be on its way.
+// deliver publishes a load and waits until it is delivered. If during is not nil, it runs meanwhile and changes who is
+// connected. Then the load ends with a mark, one publication more to each channel: everybody who is connected in the end
+// must hear it, and whoever has heard it has heard what came before.
 func (c *Workers) deliver(ctx context.Context, pub wire.Publisher, l Load, during func(context.Context) error) (*Delivery, error) {
-	if _, err := c.tally(); err != nil {
-		return nil, err
-	}
+	c.expect(client.Schedule{}, true)
+	c.tally()
 	c.tracker.newPhase()
-	if err := c.expect(nil, true); err != nil {
-		return nil, err
-	}
-	before, err := c.missing()
-	if err != nil {
-		return nil, err
-	}
 	p := newPublisher(c, pub, l)
 	if err := c.publish(ctx, p, during); err != nil {
 		return nil, err
 	}
-	if err := c.expect(nil, false); err != nil {
-		return nil, err
-	}
-	t, err := c.tally()
-	if err != nil {
-		return nil, err
-	}
-	after, err := c.missing()
-	if err != nil {
-		return nil, err
-	}
-	// What a client that left had missed by then is in the tally, and no longer in what is missing.
-	t.Lost += after.Lost
-	t.Lost -= min(t.Lost, before.Lost)
-	t.Missed += after.Missed
-	t.Missed -= min(t.Missed, before.Missed)
-	return c.delivered(p, t, during != nil), nil
+	c.expect(client.Schedule{}, false)
+	t := c.tally()
+	return c.delivered(p, t, during != nil), c.broken()
 }
 
 // publish runs the publisher, and what happens meanwhile.
@@ -65,23 +45,13 @@ func (c *Workers) publish(ctx context.Context, p *publisher, during func(context
 		}
 		return p.straggle(ctx)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	happened := make(chan error, 1)
-	go func() { happened <- during(ctx) }()
-	err := p.run(ctx)
-	if err != nil {
-		cancel()
-	}
-	if duringErr := <-happened; err == nil || duringErr != nil && !errors.Is(duringErr, context.Canceled) {
-		err = duringErr
-	}
-	if err != nil {
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error { return during(both) })
+	group.Go(func() error { return p.run(both) })
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := c.expect(nil, true); err != nil {
-		return err
-	}
+	c.expect(client.Schedule{}, true)
 	return c.mark(ctx, p)
 }
 
@@ -110,7 +80,7 @@ func (c *Workers) delivered(p *publisher, t *client.Tally, changing bool) *Deliv
 	}, tally: t}
 	d.Received -= d.Duplicated
 	if changing {
-		d.Expected = d.Received + d.Lost // whoever is away is owed nothing
+		d.Expected = d.Received + d.Lost // a client that is away is not expected to hear
 	}
 	first, last, onTime := c.tracker.newPhase()
 	d.First, d.Last, d.LastOnTime = report.Summarize(first), report.Summarize(last), report.Summarize(onTime)
@@ -118,9 +88,7 @@ func (c *Workers) delivered(p *publisher, t *client.Tally, changing bool) *Deliv
 		d.Idle = time.Duration(p.idle).Seconds() / took / float64(p.load.Inflight)
 	}
 	d.PerSecond = float64(d.Received) / took
-	if err := c.failure(); err != nil {
-		d.ClosedWhy = err.Error()
-	}
+	d.ClosedWhy = c.sum().Failure
 	return d
 }
 
@@ -158,28 +126,16 @@ func (c *coordinator) steady(ctx context.Context, p *report.Phase) (err error) {
 	return nil
 }
 
-// DeliverAndWatch is deliver, with what it costs the gateways (nil when they are not here) and us.
+// DeliverAndWatch is deliver, with what it costs the gateways (nil when that is not known) and us.
 func DeliverAndWatch(ctx context.Context, c *Workers, pub wire.Publisher, l Load, f *target.Fleet) (d *Delivery, cost, self *host.Cost, err error) {
-	before, err := f.Usage()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	selfBefore := c.usage()
+	before, selfBefore := f.Usage(), c.usage()
 	if d, err = c.deliver(ctx, pub, l, nil); err != nil {
 		return nil, nil, nil, err
 	}
-	self = host.CostOf(selfBefore, c.usage(), d.Received)
-	after, err := f.Usage()
-	if err != nil && !d.Clean() {
-		return d, nil, self, nil // the server ended under the load: what the clients saw says more
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if f.Local() {
+	if after := f.Usage(); after.CPU > 0 { // else the server is elsewhere, or has ended: what the clients saw says more
 		cost = host.CostOf(before, after, d.Received)
 	}
-	return d, cost, self, nil
+	return d, cost, host.CostOf(selfBefore, c.usage(), d.Received), nil
 }
 
 // burst publishes one at a time and waits until everybody has heard it.

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/report"
-	"github.com/carillon-ws/carillon/bench/target"
 	"github.com/carillon-ws/carillon/bench/wire"
 )
 
@@ -24,16 +25,24 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 	if c.result.Steady != nil {
 		s.P99Before = c.result.Steady.Delivery.P99
 	}
-	if err = gather(c.workers, (*client.Worker).Stall, s.Share, func(n int) { s.Stalled += n }); err != nil {
-		return err
-	}
+	gather(c.workers, (*client.Worker).Stall, s.Share, func(_ *worker, n int) { s.Stalled += n })
 	if s.Stalled == 0 {
 		return fmt.Errorf("%g%% of %d connections is nobody", 100*s.Share, c.workers.connections())
 	}
 	c.workers.count(func(connection int) bool { return client.InShare(connection, s.Share) })
-	peak := watchRSS(c.fleet)
+	before := c.fleet.Usage()
+	s.RSSBefore, s.RSSPeak = before.RSS, before.RSS
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		_ = poll(watching, 200*time.Millisecond, math.MaxInt64, func(context.Context) (bool, error) {
+			s.RSSPeak = max(s.RSSPeak, c.fleet.Usage().RSS)
+			return false, nil
+		})
+	})
 	d, err := c.workers.deliver(ctx, c.pub, c.load(), nil)
-	s.RSSBefore, s.RSSPeak = peak.stop()
+	stop()
+	watch.Wait()
 	if err != nil {
 		return err
 	}
@@ -51,12 +60,9 @@ func (c *coordinator) slow(ctx context.Context, p *report.Phase) (err error) {
 	return nil
 }
 
-// resume lets the stalled clients read, until nothing more comes, judges what they got, and makes everybody audience
-// again.
+// resume lets the stalled clients read, until nothing more comes, and judges what they got.
 func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
-	if err := tell(c.workers, (*client.Worker).Resume, client.None{}); err != nil {
-		return err
-	}
+	tell(c.workers, (*client.Worker).Resume, client.None{})
 	const quiet = time.Second
 	for heard := -1; heard != c.workers.received(); {
 		heard = c.workers.received()
@@ -64,79 +70,39 @@ func (c *coordinator) resume(ctx context.Context, s *report.Slow) error {
 			return err
 		}
 	}
-	j, err := c.workers.judge(true)
-	if err != nil {
-		return err
-	}
-	t, err := c.workers.tally()
-	if err != nil {
-		return err
-	}
+	j, t := c.workers.judge(true), c.workers.tally()
 	s.Told, s.Unsignaled, s.Cut, s.CutWhy = j.Told, j.Unsignaled, t.Cut, t.CutWhy
 	c.workers.connect(1, 0)
 	if err := c.workers.awaitReady(ctx, c.workers.connections(), false); err != nil {
 		return err
 	}
 	c.workers.count(nil)
-	return tell(c.workers, (*client.Worker).Attend, client.None{})
+	return nil
 }
 
-// rssWatch looks at the gateways five times a second and keeps the largest resident memory.
-type rssWatch struct {
-	begin, peak int64
-	done        chan struct{}
-	ended       chan struct{}
+// mustReturn are a gateway's own numbers that have to come back to where they were, with how much more of a number is
+// still the same. Counts come back exactly; open files may differ by what looks at them, and a heap, measured after a
+// collection, by what pools keep.
+var mustReturn = []struct {
+	metric string
+	slack  func(before float64) float64
+}{
+	{"ws_connections_total", exactly},
+	{"ws_sockets_active", exactly},
+	{"ws_subscriptions_active", exactly},
+	{"ws_channels_active", exactly},
+	{"ws_backlog_bytes", exactly},
+	{"process_open_fds", func(float64) float64 { return 4 }},
+	{"go_memstats_heap_alloc_bytes", func(v float64) float64 { return max(v/4, 4<<20) }},
 }
 
-// watchRSS begins to watch; what cannot be looked at is 0.
-func watchRSS(f *target.Fleet) *rssWatch {
-	w := &rssWatch{done: make(chan struct{}), ended: make(chan struct{})}
-	u, _ := f.Usage() // 0: unknown
-	w.begin, w.peak = u.RSS, u.RSS
-	go func() {
-		defer close(w.ended)
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				u, _ := f.Usage()
-				w.peak = max(w.peak, u.RSS)
-			case <-w.done:
-				return
-			}
+func exactly(float64) float64 { return 0 }
+
+func held(before map[string]float64) (all []report.Held) {
+	for _, m := range mustReturn {
+		if v, ok := before[m.metric]; ok {
+			all = append(all, report.Held{Metric: m.metric, Before: v, Slack: m.slack(v)})
 		}
-	}()
-	return w
-}
-
-func (w *rssWatch) stop() (begin, peak int64) {
-	close(w.done)
-	<-w.ended
-	return w.begin, w.peak
-}
-
-// held are a gateway's own numbers that have to come back to where they were. Counts come back exactly; open files may
-// differ by what looks at them, and a heap, measured after a collection, by what pools keep.
-func held(before map[string]float64) []report.Held {
-	const heap = "go_memstats_heap_alloc_bytes"
-	var all []report.Held
-	for _, metric := range []string{
-		"ws_connections_total", "ws_sockets_active", "ws_subscriptions_active", "ws_channels_active", "ws_backlog_bytes",
-		"process_open_fds", heap,
-	} {
-		v, ok := before[metric]
-		if !ok {
-			continue
-		}
-		h := report.Held{Metric: metric, Before: v}
-		switch metric {
-		case heap:
-			h.Slack = max(v/4, 4<<20)
-		case "process_open_fds":
-			h.Slack = 4
-		}
-		all = append(all, h)
 	}
 	return all
 }
@@ -150,25 +116,15 @@ func (c *coordinator) vanish(ctx context.Context, p *report.Phase) error {
 		return err
 	}
 	v.Held = held(before)
-	if _, err := c.workers.tally(); err != nil {
-		return err
-	}
-	if err := c.workers.expect(nil, false); err != nil {
-		return err
-	}
+	c.workers.tally()
+	c.workers.expect(client.Schedule{}, false)
 	start := time.Now()
-	if v.Vanished, err = c.workers.leaveAndReturn(v.Share, c.cfg.Ramp, true); err != nil {
-		return err
-	}
+	v.Vanished = c.workers.leaveAndReturn(v.Share, c.cfg.Ramp, true)
 	if err := c.workers.awaitReady(ctx, c.workers.connections(), false); err != nil {
 		return err
 	}
 	v.Seconds = time.Since(start).Seconds()
-	t, err := c.workers.tally()
-	if err != nil {
-		return err
-	}
-	v.Connect = report.Summarize(t.Connect)
+	v.Connect = report.Summarize(c.workers.tally().Connect)
 	p.Connect = &v.Connect
 	if err := c.comeBack(ctx, v); err != nil {
 		return err
@@ -213,94 +169,76 @@ const (
 	outageTail = 4 * time.Second
 )
 
-// outage publishes on a schedule while something is killed and comes back. It fills in what the clients saw.
-func (c *coordinator) outage(ctx context.Context, p *report.Phase, o *report.Outage, down time.Duration, happen func(context.Context) error) error {
-	l := c.openLoad(outageLead + down + outageTail)
+// outage publishes on a schedule while something is killed and comes back; clients that lose their connection come back,
+// but not to the target to avoid.
+func (c *coordinator) outage(ctx context.Context, p *report.Phase, avoid int, down time.Duration, happen func(context.Context) error) (*report.Outage, error) {
+	o := new(report.Outage)
 	pub := &tolerantPublisher{Publisher: c.pub}
-	if err := c.workers.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
-		return err
-	}
-	d, err := c.workers.deliver(ctx, pub, l, func(ctx context.Context) error {
+	c.workers.behave(client.Manner{Return: true, Avoid: avoid})
+	d, err := c.workers.deliver(ctx, pub, c.openLoad(outageLead+down+outageTail), func(ctx context.Context) error {
 		if err := Wait(ctx, outageLead); err != nil {
 			return err
 		}
+		begin := c.workers.clock.Now()
 		if err := happen(ctx); err != nil {
 			return err
 		}
 		back := c.workers.clock.Now()
 		c.workers.tracker.awaitHealing(back)
 		err := poll(ctx, 10*time.Millisecond, 60*time.Second, func(context.Context) (bool, error) {
-			return c.workers.tracker.healed() > 0 && c.workers.ready() == c.workers.connections(), nil
+			return c.workers.tracker.healed() > 0 && c.workers.ready() == c.workers.connections(), c.workers.broken()
 		})
+		o.Down = time.Duration(back - begin).Seconds()
 		o.Healed = time.Duration(max(c.workers.tracker.healed(), c.workers.clock.Now()) - back).Seconds()
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.keep(p)
 	o.Result, o.Cut, o.CutWhy, o.Unpublished = d.Delivered, d.tally.Cut, d.tally.CutWhy, pub.failed
-	j, err := c.workers.judge(false)
-	if err != nil {
-		return err
-	}
+	j := c.workers.judge(false)
 	o.Up, o.Told, o.Signaled, o.Unsignaled = j.Up, j.Told, j.Signaled, j.Unsignaled
 	o.OK = o.Up == c.workers.connections() && o.Unsignaled == 0 && d.Duplicated == 0 && d.Reordered == 0 && d.Misdelivered == 0
-	return c.workers.behave(client.Manner{Avoid: -1})
+	c.workers.behave(client.Manner{Avoid: -1})
+	return o, nil
 }
 
 // killRedis kills the gateways' Redis and starts it again after a while.
-func (c *coordinator) killRedis(ctx context.Context, p *report.Phase) error {
+func (c *coordinator) killRedis(ctx context.Context, p *report.Phase) (err error) {
 	server := c.fleet.Server
 	if server == nil {
 		return errors.New("it must be ours to be killed: leave out -redis and -url")
 	}
-	o := &report.Outage{}
-	err := c.outage(ctx, p, o, c.cfg.KillRedis, func(ctx context.Context) error {
-		start := time.Now()
+	c.result.Redis, err = c.outage(ctx, p, -1, c.cfg.KillRedis, func(ctx context.Context) error {
 		server.Child.Kill()
 		if err := Wait(ctx, c.cfg.KillRedis); err != nil {
 			return err
 		}
-		err := server.Start(ctx)
-		o.Down = time.Since(start).Seconds()
-		return err
+		return server.Start(ctx)
 	})
-	if err == nil {
-		c.result.Redis = o
-	}
 	return err
 }
 
 // killGateway kills one of the gateways and starts it again at once; its clients go to the others, if there are any.
-func (c *coordinator) killGateway(ctx context.Context, p *report.Phase) error {
+func (c *coordinator) killGateway(ctx context.Context, p *report.Phase) (err error) {
 	const victim = 0
 	g := c.fleet.All()[victim]
 	if g.Start == nil {
 		return errors.New("it must be ours to be killed: leave out -url")
 	}
-	o := &report.Outage{}
-	err := c.outage(ctx, p, o, 0, func(ctx context.Context) error {
-		if err := c.workers.behave(client.Manner{Return: true, Avoid: victim}); err != nil {
-			return err
-		}
-		start := time.Now()
+	c.result.Gateway, err = c.outage(ctx, p, victim, 0, func(ctx context.Context) error {
 		g.Own.Kill()
 		again, err := g.Start(ctx)
-		if err != nil {
-			return err
+		if err == nil {
+			c.fleet.Replace(victim, again)
 		}
-		c.fleet.Replace(victim, again)
-		o.Down = time.Since(start).Seconds()
-		return nil
+		return err
 	})
-	if err == nil {
-		c.result.Gateway = o
-	}
 	return err
 }
 
-// tolerantPublisher counts what cannot be published, and goes on: that is what an outage is about.
+// tolerantPublisher counts what cannot be published, and goes on, as an application does in an outage.
 type tolerantPublisher struct {
 	wire.Publisher
 

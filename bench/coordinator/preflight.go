@@ -51,30 +51,27 @@ func preflight(cfg *settings.Config) (*report.Preflight, error) {
 }
 
 func checkClientFiles(connections, procs int, limit uint64, p *report.Preflight) error {
-	fullest := uint64((connections+procs-1)/procs + fileReserve)
-	p.FilesNeeded = fullest
-	p.Lines = append(p.Lines, fmt.Sprintf("files      %s a worker process (%d of them), %s allowed", report.Thousands(fullest), procs, report.Thousands(limit)))
-	if fullest <= limit {
-		return nil
-	}
-	need := (connections + int(limit) - fileReserve - 1) / (int(limit) - fileReserve)
-	return fmt.Errorf("-connections %d in %d processes needs %d open files each and a process may have %d: raise the limit (ulimit -n %d), or take more processes (-procs %d)",
-		connections, procs, fullest, limit, fullest, need)
+	return checkFiles(connections, procs, fileReserve, limit, p, "worker", "take more processes (-procs %d)")
 }
 
 // gatewayReserve is what the gateway keeps free of its own limit, and its listener, Redis link and metrics.
 const gatewayReserve = 320
 
 func checkGatewayFiles(connections, gateways int, limit uint64, p *report.Preflight) error {
-	fullest := uint64((connections+gateways-1)/gateways + gatewayReserve)
+	return checkFiles(connections, gateways, gatewayReserve, limit, p, "gateway", "start more gateways (-fleet %d)")
+}
+
+// checkFiles looks whether so many processes can hold the connections, and have reserve files open besides.
+func checkFiles(connections, processes, reserve int, limit uint64, p *report.Preflight, what, fix string) error {
+	fullest := uint64((connections+processes-1)/processes + reserve)
 	p.FilesNeeded = max(p.FilesNeeded, fullest)
-	p.Lines = append(p.Lines, fmt.Sprintf("files      %s a gateway (%d of them), %s allowed", report.Thousands(fullest), gateways, report.Thousands(limit)))
+	p.Lines = append(p.Lines, fmt.Sprintf("files      %s a %s (%d of them), %s allowed", report.Thousands(fullest), what, processes, report.Thousands(limit)))
 	if fullest <= limit {
 		return nil
 	}
-	need := (connections + int(limit) - gatewayReserve - 1) / (int(limit) - gatewayReserve)
-	return fmt.Errorf("-connections %d at %d gateways needs %d open files each and a process may have %d: raise the limit (ulimit -n %d), or start more gateways (-fleet %d)",
-		connections, gateways, fullest, limit, fullest, need)
+	need := (connections + int(limit) - reserve - 1) / (int(limit) - reserve)
+	return fmt.Errorf("-connections %d with %s needs %d open files each and a process may have %d: raise the limit (ulimit -n %d), or "+fix,
+		connections, report.Plural(processes, what), fullest, limit, fullest, need)
 }
 
 // checkMemory adds up both ends, as far as they are on this machine.

@@ -39,10 +39,10 @@ func processes(cfg *settings.Config, files uint64) int {
 		return cfg.Procs
 	}
 	each := max(int(files)-fileReserve, 1)
-	if cfg.Connections <= each {
-		return 0
+	if n := (cfg.Connections + each - 1) / each; n > 1 {
+		return n
 	}
-	return (cfg.Connections + each - 1) / each
+	return 0
 }
 
 // assemble makes the workers of a run: this process, children of it, or processes elsewhere.
@@ -59,12 +59,12 @@ func assemble(ctx context.Context, cfg *settings.Config, plan client.Plan) (*Wor
 		plan.Threads = Readers()
 		return Local(plan)
 	}
-	// So many readers would do nothing but push each other off the CPUs: one a process, and fewer handshakes at a time,
-	// for a few of them dial at once (Workers.connect).
+	// More readers would only take the CPUs from each other: there is one a process. It has fewer handshakes at a time,
+	// because a few processes dial at once (Workers.connect).
 	plan.Threads, plan.Opening = 1, maxOpening/2
-	// Nor should all of them speak with all gateways: what a process has in a CPU's caches is worth its turn.
+	// Each process connects to few gateways, so that what it needs stays in the CPU's caches.
 	plan.Blocks = cfg.OwnFleet() > 0
-	// And the more there are on a CPU, the less often each can look whether it is late.
+	// The more processes share a CPU, the less often each can look whether it is late.
 	plan.Tick = client.TickEvery * time.Duration(max(1, n/runtime.NumCPU()))
 	workers := make([]*worker, n)
 	var group errgroup.Group
@@ -84,19 +84,16 @@ func assemble(ctx context.Context, cfg *settings.Config, plan client.Plan) (*Wor
 // begin gives every worker its share of the plan.
 func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 	first := 0
-	for i, h := range workers {
-		h.first, h.count = first, plan.Count/len(workers)
-		if i < plan.Count%len(workers) {
-			h.count++
-		}
-		first += h.count
+	for i, w := range workers {
+		w.first, w.count = first, client.ShareOf(i, plan.Count, len(workers))
+		first += w.count
 	}
 	var group errgroup.Group
-	for _, h := range workers {
+	for _, w := range workers {
 		group.Go(func() error {
 			own := plan
-			own.First, own.Count = h.first, h.count
-			return h.There.Begin(own)
+			own.First, own.Count = w.first, w.count
+			return w.There.Begin(own)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -105,17 +102,15 @@ func begin(plan client.Plan, workers []*worker) (*Workers, error) {
 	return newWorkers(plan, workers), nil
 }
 
-func dismiss(workers []*worker) (err error) {
-	for _, h := range workers {
-		if h == nil {
-			continue
-		}
-		_ = h.Close() // the error that counts is the first
-		if h.own != nil {
-			err = errors.Join(err, h.own.Stop())
+// dismiss ends workers, all at the same time.
+func dismiss(workers []*worker) error {
+	var group errgroup.Group
+	for _, w := range workers {
+		if w != nil {
+			group.Go(w.end)
 		}
 	}
-	return err
+	return group.Wait()
 }
 
 // startWorker starts this program once more, as a worker at the other end of a socket pair.
@@ -209,8 +204,8 @@ func remoteWorkers(ctx context.Context, addrs []string, plan client.Plan) (*Work
 		workers = append(workers, &worker{Handle: &client.Handle{There: remote}, where: addr})
 	}
 	clock := wire.NewClock()
-	for _, h := range workers {
-		if err := h.There.Synchronize(clock); err != nil {
+	for _, w := range workers {
+		if err := w.There.Synchronize(clock); err != nil {
 			return nil, errors.Join(err, dismiss(workers))
 		}
 	}

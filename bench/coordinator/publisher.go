@@ -61,9 +61,7 @@ func (p *publisher) run(ctx context.Context) error {
 		return p.closed(ctx)
 	}
 	s := client.NewSchedule(p.workers.clock.Now()+int64(20*time.Millisecond), p.load.Rate, p.load.Duration)
-	if err := p.workers.expect(&s, true); err != nil {
-		return err
-	}
+	p.workers.expect(s, true)
 	return p.open(ctx, s)
 }
 
@@ -161,37 +159,19 @@ func (p *publisher) emit(ctx context.Context, n int, at func(int) int64) error {
 	return nil
 }
 
-var errStalled = errors.New("nothing has been delivered for a while")
-
 // await returns when at most this many publications are on their way. errStalled tells that it was not worth waiting.
 func (p *publisher) await(ctx context.Context, outstanding int) error {
-	if p.workers.tracker.outstanding() <= outstanding {
-		return nil
-	}
-	stalled := time.NewTimer(p.workers.patience)
-	defer stalled.Stop()
-	heard := p.workers.received()
-	for p.workers.tracker.outstanding() > outstanding {
-		if p.workers.ready() == 0 {
-			return errStalled // nobody is left who could hear
+	c := p.workers
+	return c.await(ctx, c.tracker.wake, c.received, func() (bool, error) {
+		switch {
+		case c.tracker.outstanding() <= outstanding:
+			return true, nil
+		case c.ready() == 0:
+			return false, errStalled // nobody is left who could hear
+		default:
+			return false, c.broken()
 		}
-		if err := p.workers.broken(); err != nil {
-			return err
-		}
-		select {
-		case <-p.workers.tracker.wake:
-		case <-stalled.C:
-			now := p.workers.received()
-			if now == heard {
-				return errStalled
-			}
-			heard = now
-			stalled.Reset(p.workers.patience)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	})
 }
 
 // openPublisher connects to what the gateways hear publications from.

@@ -27,15 +27,11 @@ func (c *coordinator) openLoad(d time.Duration) Load {
 func (c *coordinator) churn(ctx context.Context, p *report.Phase) error {
 	perSecond := c.cfg.Churn * float64(c.workers.connections())
 	d, err := c.workers.deliver(ctx, c.pub, c.openLoad(c.cfg.Duration), func(ctx context.Context) error {
-		if err := c.workers.behave(client.Manner{Churn: perSecond, Avoid: -1}); err != nil {
-			return err
-		}
+		c.workers.behave(client.Manner{Churn: perSecond, Avoid: -1})
 		if err := Wait(ctx, c.cfg.Duration); err != nil {
 			return err
 		}
-		if err := c.workers.behave(client.Manner{Avoid: -1}); err != nil {
-			return err
-		}
+		c.workers.behave(client.Manner{Avoid: -1})
 		return c.workers.awaitReady(ctx, c.workers.connections(), false)
 	})
 	if err != nil {
@@ -50,27 +46,19 @@ func (c *coordinator) churn(ctx context.Context, p *report.Phase) error {
 
 // leaveAndReturn ends the connections of a share of the clients, all at once, and lets them come back. It returns how
 // many they were.
-func (c *Workers) leaveAndReturn(share, perSecond float64, fresh bool) (int, error) {
-	leaving := client.Selection{Share: share, Reset: true, Fresh: fresh}
-	n, err := c.leave(leaving)
-	if err != nil {
-		return n, err
-	}
+func (c *Workers) leaveAndReturn(share, perSecond float64, fresh bool) int {
+	n := c.leave(client.Selection{Share: share, Reset: true, Fresh: fresh})
 	c.connect(share, perSecond)
-	return n, nil
+	return n
 }
 
 // storm lets everybody leave and come back at once while publications go on.
 func (c *coordinator) storm(ctx context.Context, p *report.Phase) error {
 	s := &report.Storm{Share: c.cfg.Storm}
-	d, err := c.workers.deliver(ctx, c.pub, c.openLoad(max(c.cfg.Duration, returnTime)), func(ctx context.Context) (err error) {
+	d, err := c.workers.deliver(ctx, c.pub, c.openLoad(max(c.cfg.Duration, returnTime)), func(ctx context.Context) error {
 		start := time.Now()
-		if err := c.workers.behave(client.Manner{Return: true, Avoid: -1}); err != nil {
-			return err
-		}
-		if s.Left, err = c.workers.leaveAndReturn(s.Share, c.cfg.Ramp, false); err != nil {
-			return err
-		}
+		c.workers.behave(client.Manner{Return: true, Avoid: -1})
+		s.Left = c.workers.leaveAndReturn(s.Share, c.cfg.Ramp, false)
 		all := c.workers.connections()
 		if err := c.workers.awaitReady(ctx, all-all/100, true); err != nil {
 			return err
@@ -80,7 +68,8 @@ func (c *coordinator) storm(ctx context.Context, p *report.Phase) error {
 			return err
 		}
 		s.Seconds = time.Since(start).Seconds()
-		return c.workers.behave(client.Manner{Avoid: -1})
+		c.workers.behave(client.Manner{Avoid: -1})
+		return nil
 	})
 	if err != nil {
 		return err
@@ -96,9 +85,7 @@ func (c *coordinator) storm(ctx context.Context, p *report.Phase) error {
 func (c *coordinator) drain(ctx context.Context, _ *report.Phase) error {
 	start := time.Now()
 	d := &report.Drain{OK: true}
-	if _, err := c.workers.leave(client.Selection{Share: 1}); err != nil {
-		return err
-	}
+	c.workers.leave(client.Selection{Share: 1})
 	err := poll(ctx, 50*time.Millisecond, c.workers.patience, func(ctx context.Context) (done bool, err error) {
 		numbers, err := c.fleet.Metrics(ctx, false)
 		if err != nil {
@@ -112,10 +99,9 @@ func (c *coordinator) drain(ctx context.Context, _ *report.Phase) error {
 		return err
 	}
 	d.Seconds, d.OK = time.Since(start).Seconds(), d.Left == 0
-	u, err := c.fleet.Usage()
-	d.RSS = u.RSS
+	d.RSS = c.fleet.Usage().RSS
 	c.result.Drain = d
-	return err
+	return nil
 }
 
 // poll asks again and again until something is done, an error comes, or the time is up, which is no error.

@@ -23,13 +23,13 @@ func TestStoppedClientsMakeARunInvalid(t *testing.T) {
 		inflight int // of the run: 0 is a burst
 		load     Load
 	}{
-		{"burst", 0, Load{Inflight: 1, count: 20, Payload: 64}},
+		{"burst", 0, Load{Inflight: 1, count: 60, Payload: 64}}, // on a busy machine a stop takes effect late, and some publications are heard before it
 		{"closed loop", 4, Load{Inflight: 4, Duration: 4 * time.Second, Payload: 64}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			d := benchtest.Start(t, benchtest.AsItShould)
-			to, err := client.Resolve(t.Context(), d.URL)
+			to, err := client.Resolve(d.URL)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -38,129 +38,129 @@ func newTracker() *tracker {
 }
 
 // open announces the next number, to be completed by so many workers, and returns it.
-func (b *tracker) open(intended, sent int64, workers int32) uint32 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.trim()
-	b.entries = append(b.entries, entry{intended: intended, sent: sent, pending: workers})
+func (t *tracker) open(intended, sent int64, workers int32) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trim()
+	t.entries = append(t.entries, entry{intended: intended, sent: sent, pending: workers})
 	if workers == 0 {
-		b.completed++ // nobody is there who could hear it
+		t.completed++ // nobody is there who could hear it
 	}
-	return b.base + uint32(len(b.entries)) - 1
+	return t.base + uint32(len(t.entries)) - 1
 }
 
 // trim forgets the publications before the oldest one that is on its way.
-func (b *tracker) trim() {
+func (t *tracker) trim() {
 	const enough = 4096
-	if len(b.entries) < enough || b.entries[enough-1].pending > 0 {
+	if len(t.entries) < enough || t.entries[enough-1].pending > 0 {
 		return
 	}
 	done := 0
-	for done < len(b.entries) && b.entries[done].pending <= 0 {
+	for done < len(t.entries) && t.entries[done].pending <= 0 {
 		done++
 	}
-	if done < len(b.entries)/2 {
+	if done < len(t.entries)/2 {
 		return // not worth the move
 	}
-	b.base += uint32(done)
-	b.entries = append(b.entries[:0], b.entries[done:]...)
+	t.base += uint32(done)
+	t.entries = append(t.entries[:0], t.entries[done:]...)
 }
 
 // opened is how many publications there have been.
-func (b *tracker) opened() uint32 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.base + uint32(len(b.entries))
+func (t *tracker) opened() uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.base + uint32(len(t.entries))
 }
 
 // complete takes what a worker's clients have all heard.
-func (b *tracker) complete(done []client.Completed) {
+func (t *tracker) complete(done []client.Completed) {
 	if len(done) == 0 {
 		return
 	}
-	b.mu.Lock()
-	before := b.completed
+	t.mu.Lock()
+	before := t.completed
 	for _, d := range done {
-		b.completeOne(d)
+		t.completeOne(d)
 	}
-	news := b.completed > before
-	b.mu.Unlock()
+	news := t.completed > before
+	t.mu.Unlock()
 	if news {
-		notify(b.wake)
+		notify(t.wake)
 	}
 }
 
-func (b *tracker) completeOne(d client.Completed) {
-	if d.Number < b.base || d.Number-b.base >= uint32(len(b.entries)) {
+func (t *tracker) completeOne(d client.Completed) {
+	if d.Number < t.base || d.Number-t.base >= uint32(len(t.entries)) {
 		return // of a phase that was given up
 	}
-	e := &b.entries[d.Number-b.base]
+	e := &t.entries[d.Number-t.base]
 	if e.first == 0 || d.First < e.first {
 		e.first = d.First
 	}
 	e.last, e.onTime = max(e.last, d.Last), max(e.onTime, d.Last-d.Late)
 	if e.pending--; e.pending == 0 {
-		b.first.Record(e.first - e.intended)
-		b.last.Record(e.last - e.intended)
-		b.onTime.Record(e.onTime - e.sent)
-		b.freed = append(b.freed, max(e.onTime, e.sent))
-		b.completed++
-		if b.healAfter > 0 && b.healedAt == 0 && e.intended >= b.healAfter {
-			b.healedAt = e.last
+		t.first.Record(e.first - e.intended)
+		t.last.Record(e.last - e.intended)
+		t.onTime.Record(e.onTime - e.sent)
+		t.freed = append(t.freed, max(e.onTime, e.sent))
+		t.completed++
+		if t.healAfter > 0 && t.healedAt == 0 && e.intended >= t.healAfter {
+			t.healedAt = e.last
 		}
 	}
 }
 
 // outstanding is how many publications are not heard by all yet.
-func (b *tracker) outstanding() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return int(b.base) + len(b.entries) - b.completed
+func (t *tracker) outstanding() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.base) + len(t.entries) - t.completed
 }
 
 // giveUp forgets what is on its way: it will not be waited for.
-func (b *tracker) giveUp() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.base += uint32(len(b.entries))
-	b.entries = b.entries[:0]
-	b.completed = int(b.base)
+func (t *tracker) giveUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.base += uint32(len(t.entries))
+	t.entries = t.entries[:0]
+	t.completed = int(t.base)
 }
 
 // newPhase returns the histograms of the phase that ends and begins new ones.
-func (b *tracker) newPhase() (first, last, onTime client.Histogram) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	first, last, onTime = b.first, b.last, b.onTime
-	b.first, b.last, b.onTime, b.freed = client.NewHistogram(), client.NewHistogram(), client.NewHistogram(), nil
+func (t *tracker) newPhase() (first, last, onTime client.Histogram) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first, last, onTime = t.first, t.last, t.onTime
+	t.first, t.last, t.onTime, t.freed = client.NewHistogram(), client.NewHistogram(), client.NewHistogram(), nil
 	return first, last, onTime
 }
 
 // takePlaces lets n publications take the places of those that were heard by all, and returns for how long these places
 // were empty, in all.
-func (b *tracker) takePlaces(n int, now int64) (idle int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n = min(n, len(b.freed))
-	for _, at := range b.freed[:n] {
+func (t *tracker) takePlaces(n int, now int64) (idle int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n = min(n, len(t.freed))
+	for _, at := range t.freed[:n] {
 		idle += now - at
 	}
-	b.freed = append(b.freed[:0], b.freed[n:]...)
+	t.freed = append(t.freed[:0], t.freed[n:]...)
 	return idle
 }
 
 // awaitHealing asks for the first publication from this time on that reaches everybody.
-func (b *tracker) awaitHealing(from int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.healAfter, b.healedAt = from, 0
+func (t *tracker) awaitHealing(from int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.healAfter, t.healedAt = from, 0
 }
 
 // healed is when that publication had reached everybody; 0 means not yet.
-func (b *tracker) healed() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.healedAt
+func (t *tracker) healed() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.healedAt
 }
 
 // notify fills the one slot of a wake-up channel; when it is full, the news is already under way.

@@ -1,19 +1,16 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/host"
@@ -51,29 +48,31 @@ type worker struct {
 	own          *host.Child // the process, when it is one of ours
 	where        string
 
-	// Atomic.
-	ready, closed, received atomic.Int64
-	failure                 atomic.Pointer[string] // of its first connection that failed, or its own
-	broken                  atomic.Bool            // the worker itself is gone
-	epoch, asked            atomic.Int64           // of its Progress, and of what it was asked: ready is later than that when they are equal
+	// Guarded by mu.
+	mu     sync.Mutex
+	told   client.Progress // Received in all; Failure of its first connection that failed, or its own
+	broken bool            // the worker itself is gone
+	asked  int             // of Epoch: what is told is later than what was asked when they are equal
+}
+
+// state is what a worker last said of its clients. If it was asked to change who is connected and has not said anything
+// since, none of them counts as connected.
+func (w *worker) state() (p client.Progress, broken bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p = w.told; p.Epoch < w.asked {
+		p.Ready = 0
+	}
+	return p, w.broken
 }
 
 // machine is where a worker runs; the name is empty for this one.
-func (h *worker) machine() string {
-	if h.There == nil || h.own != nil {
+func (w *worker) machine() string {
+	if w.There == nil || w.own != nil {
 		return ""
 	}
-	host, _, _ := strings.Cut(h.where, ":")
+	host, _, _ := strings.Cut(w.where, ":")
 	return host
-}
-
-// up is how many clients of a worker are connected: none, as far as is known, before it has told so since it was asked
-// to change that.
-func (h *worker) up() int64 {
-	if h.epoch.Load() < h.asked.Load() {
-		return 0
-	}
-	return h.ready.Load()
 }
 
 // NewPlan is what all workers of a run have in common.
@@ -94,8 +93,8 @@ func newWorkers(plan client.Plan, workers []*worker) *Workers {
 		changed: make(chan struct{}, 1), patience: max(patience, time.Duration(plan.Load.Connections)*patienceEach), stop: make(chan struct{}),
 	}
 	c.count(nil)
-	for _, h := range workers {
-		c.wg.Go(func() { c.watch(h) })
+	for _, w := range workers {
+		c.wg.Go(func() { c.watch(w) })
 	}
 	return c
 }
@@ -113,42 +112,40 @@ func Local(plan client.Plan) (*Workers, error) {
 func (c *Workers) Close() error {
 	close(c.stop)
 	c.wg.Wait()
-	return c.each(func(h *worker) error {
-		err := h.Close()
-		if h.own != nil {
-			err = errors.Join(err, h.own.Stop())
-		}
-		return err
-	})
+	return dismiss(c.all)
 }
 
-// abandon hangs up on all workers in other processes, so that nobody waits for one that does not answer.
+// end ends a worker, and its process if that is ours.
+func (w *worker) end() error {
+	err := w.Close()
+	if w.own != nil {
+		err = errors.Join(err, w.own.Stop())
+	}
+	return err
+}
+
+// abandon closes the connections to all workers in other processes, so that nothing waits for one that does not answer.
 func (c *Workers) abandon() {
-	for _, h := range c.all {
-		if h.There != nil {
-			h.There.Abandon()
+	for _, w := range c.all {
+		if w.There != nil {
+			w.There.Abandon()
 		}
 	}
 }
 
 // watch keeps up with one worker.
-func (c *Workers) watch(h *worker) {
+func (c *Workers) watch(w *worker) {
 	for {
-		p, err := client.Ask(h.Handle, (*client.Worker).Watch, client.None{})
+		p, err := client.Ask(w.Handle, (*client.Worker).Watch, client.None{})
 		if err != nil {
-			text := err.Error()
-			h.failure.CompareAndSwap(nil, &text)
-			h.broken.Store(true)
-			notify(c.changed)
+			c.gone(w, err)
 			return
 		}
-		h.ready.Store(int64(p.Ready))
-		h.epoch.Store(int64(p.Epoch))
-		h.closed.Store(int64(p.Closed))
-		h.received.Add(int64(p.Received))
-		if p.Failure != "" {
-			h.failure.CompareAndSwap(nil, &p.Failure)
-		}
+		w.mu.Lock()
+		p.Received += w.told.Received
+		p.Failure = cmp.Or(w.told.Failure, p.Failure)
+		w.told = p
+		w.mu.Unlock()
 		c.tracker.complete(p.Done)
 		notify(c.changed)
 		notify(c.tracker.wake) // when nobody is left, there is nothing to wait for
@@ -160,11 +157,20 @@ func (c *Workers) watch(h *worker) {
 	}
 }
 
+// gone notes that a worker does not answer any more.
+func (c *Workers) gone(w *worker, err error) {
+	w.mu.Lock()
+	w.told.Failure, w.broken = cmp.Or(w.told.Failure, err.Error()), true
+	w.mu.Unlock()
+	notify(c.changed)
+	notify(c.tracker.wake)
+}
+
 // count works out who hears what; those left out do not.
 func (c *Workers) count(leftOut func(connection int) bool) {
 	c.audience, c.pending = make([]int32, c.load.Channels), make([]int32, c.load.Channels)
-	for _, h := range c.all {
-		for ch, n := range c.load.Audience(h.first, h.count, leftOut) {
+	for _, w := range c.all {
+		for ch, n := range c.load.Audience(w.first, w.count, leftOut) {
 			if n > 0 {
 				c.audience[ch] += n
 				c.pending[ch]++
@@ -173,33 +179,29 @@ func (c *Workers) count(leftOut func(connection int) bool) {
 	}
 }
 
-// each does something on all workers at once.
-func (c *Workers) each(f func(*worker) error) error {
-	var all errgroup.Group
-	for _, h := range c.all {
-		all.Go(func() error { return f(h) })
-	}
-	return all.Wait()
-}
-
-// gather asks all workers the same at the same time, and adds their answers up, one after the other.
-func gather[A, R any](c *Workers, method func(*client.Worker, A, *R) error, args A, add func(R)) error {
+// gather asks all workers the same at the same time, and adds their answers up, one after the other. A worker that does
+// not answer is gone, which ends the run: broken tells so wherever the run waits, and at the end of each phase.
+func gather[A, R any](c *Workers, method func(*client.Worker, A, *R) error, args A, add func(*worker, R)) {
 	var mu sync.Mutex
-	return c.each(func(h *worker) error {
-		answer, err := client.Ask(h.Handle, method, args)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		add(answer)
-		return nil
-	})
+	var all sync.WaitGroup
+	for _, w := range c.all {
+		all.Go(func() {
+			answer, err := client.Ask(w.Handle, method, args)
+			if err != nil {
+				c.gone(w, err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			add(w, answer)
+		})
+	}
+	all.Wait()
 }
 
 // tell has all workers do something.
-func tell[A any](c *Workers, method func(*client.Worker, A, *client.None) error, args A) error {
-	return gather(c, method, args, func(client.None) {})
+func tell[A any](c *Workers, method func(*client.Worker, A, *client.None) error, args A) {
+	gather(c, method, args, func(*worker, client.None) {})
 }
 
 // connect lets a share of the clients connect, those that are not. Without a rate, only a few workers do so at a time
@@ -210,11 +212,11 @@ func (c *Workers) connect(share, perSecond float64) {
 	if perSecond == 0 {
 		turns = make(chan struct{}, 2*runtime.NumCPU())
 	}
-	for _, h := range c.all {
+	for _, w := range c.all {
 		c.wg.Go(func() {
 			select {
 			case turns <- struct{}{}:
-				c.connectWorker(h, s)
+				c.connectWorker(w, s)
 				<-turns
 			case <-c.stop:
 			}
@@ -223,18 +225,18 @@ func (c *Workers) connect(share, perSecond float64) {
 }
 
 // connectWorker lets one worker's clients connect, and returns when they are up, or when that will not be.
-func (c *Workers) connectWorker(h *worker, s client.Selection) {
-	_, err := client.Ask(h.Handle, (*client.Worker).Connect, s)
+func (c *Workers) connectWorker(w *worker, s client.Selection) {
+	_, err := client.Ask(w.Handle, (*client.Worker).Connect, s)
 	if err != nil {
-		text := err.Error()
-		h.failure.CompareAndSwap(nil, &text)
-		h.broken.Store(true)
-		notify(c.changed)
+		c.gone(w, err)
 		return
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for want := int64(h.count); h.up() < want && h.closed.Load() == 0 && !h.broken.Load(); {
+	for {
+		if p, broken := w.state(); p.Ready >= w.count || p.Closed > 0 || broken {
+			return
+		}
 		select {
 		case <-tick.C:
 		case <-c.stop:
@@ -243,124 +245,68 @@ func (c *Workers) connectWorker(h *worker, s client.Selection) {
 	}
 }
 
-// expect tells everybody what will be published; without a schedule only what was. With watch, readers look whether they
-// are late.
-func (c *Workers) expect(s *client.Schedule, watch bool) error {
-	o := client.Outlook{First: c.tracker.opened(), Watch: watch}
-	if s != nil {
-		o.Start, o.Rate, o.Total = s.Start, s.Rate, s.Total
-	}
-	return tell(c, (*client.Worker).Expect, o)
+// expect tells everybody what will be published; with an empty schedule only what was. With watch, readers look whether
+// they are late.
+func (c *Workers) expect(s client.Schedule, watch bool) {
+	tell(c, (*client.Worker).Expect, client.Outlook{Schedule: s, First: c.tracker.opened(), Watch: watch})
 }
 
 // tally ends a phase on all workers.
-func (c *Workers) tally() (*client.Tally, error) {
+func (c *Workers) tally() *client.Tally {
 	sum := client.NewTally()
-	err := gather(c, (*client.Worker).Tally, client.None{}, func(t client.Tally) { sum.Merge(&t) })
-	return &sum, err
+	gather(c, (*client.Worker).Tally, client.None{}, func(_ *worker, t client.Tally) { sum.Merge(&t) })
+	return &sum
 }
 
 // sample is the deliveries of all workers since the last sample.
-func (c *Workers) sample() (client.Histogram, error) {
+func (c *Workers) sample() client.Histogram {
 	sum := client.NewHistogram()
-	err := gather(c, (*client.Worker).Sample, client.None{}, sum.Merge)
-	return sum, err
-}
-
-// missing is what never came, on all workers.
-func (c *Workers) missing() (sum client.Missing, err error) {
-	err = gather(c, (*client.Worker).Missing, client.None{}, func(m client.Missing) {
-		sum.Lost += m.Lost
-		sum.Missed += m.Missed
-	})
-	return sum, err
+	gather(c, (*client.Worker).Sample, client.None{}, func(_ *worker, h client.Histogram) { sum.Merge(h) })
+	return sum
 }
 
 // judge is what became of the clients that a fault has hit, on all workers.
-func (c *Workers) judge(onlySlow bool) (sum client.Judgement, err error) {
-	err = gather(c, (*client.Worker).Judge, onlySlow, func(j client.Judgement) {
+func (c *Workers) judge(onlySlow bool) (sum client.Judgement) {
+	gather(c, (*client.Worker).Judge, onlySlow, func(_ *worker, j client.Judgement) {
 		sum.Up += j.Up
 		sum.Told += j.Told
 		sum.Signaled += j.Signaled
 		sum.Unsignaled += j.Unsignaled
 	})
-	return sum, err
+	return sum
 }
 
 // leave ends the connections of the selected clients, and returns how many there were.
-func (c *Workers) leave(s client.Selection) (sum int, err error) {
+func (c *Workers) leave(s client.Selection) (sum int) {
 	c.ask()
-	err = gather(c, (*client.Worker).Leave, s, func(n int) { sum += n })
-	return sum, err
+	gather(c, (*client.Worker).Leave, s, func(_ *worker, n int) { sum += n })
+	return sum
 }
 
 // behave changes the manner of all clients.
-func (c *Workers) behave(m client.Manner) error {
+func (c *Workers) behave(m client.Manner) {
 	c.ask()
-	return tell(c, (*client.Worker).Behave, m)
+	tell(c, (*client.Worker).Behave, m)
 }
 
-// ask notes that all workers are asked to change who is connected; see up.
+// ask notes that all workers are asked to change who is connected; see state.
 func (c *Workers) ask() {
-	for _, h := range c.all {
-		h.asked.Add(1)
+	for _, w := range c.all {
+		w.mu.Lock()
+		w.asked++
+		w.mu.Unlock()
 	}
 }
 
-// Threads is the CPU time of all threads that read sockets, at one moment.
-type Threads struct {
-	at  time.Time
-	cpu []thread
-}
-
-type thread struct {
-	machine string
-	cpus    int // of the machine
-	used    time.Duration
-}
-
-// Threads looks at the threads of all workers.
-func (c *Workers) Threads() (all Threads, err error) {
-	all.at = time.Now()
-	each := make([][]thread, len(c.all))
-	var group errgroup.Group
-	for i, h := range c.all {
-		group.Go(func() error {
-			u, err := client.Ask(h.Handle, (*client.Worker).Usage, client.None{})
-			for _, ns := range u.Threads {
-				each[i] = append(each[i], thread{h.machine(), u.CPUs, time.Duration(ns)})
-			}
-			return err
-		})
-	}
-	err = group.Wait()
-	all.cpu = slices.Concat(each...)
-	return all, err
-}
-
-// Busy is the share of the time since then that reading took.
-func (c *Workers) Busy(before Threads) (float64, error) {
-	now, err := c.Threads()
-	return now.busySince(before), err
-}
-
-// busySince is the share of the busiest thread, or, since many threads may share few CPUs, the share of a machine's CPUs
-// that its threads could have had.
-func (now Threads) busySince(before Threads) (busiest float64) {
-	seconds := now.at.Sub(before.at).Seconds()
-	type machine struct {
-		used    float64
-		threads int
-	}
-	machines := map[string]machine{}
-	for i, t := range now.cpu[:min(len(now.cpu), len(before.cpu))] {
-		used := (t.used - before.cpu[i].used).Seconds()
-		m := machines[t.machine]
-		m.used, m.threads = m.used+used, m.threads+1
-		machines[t.machine] = m
-		busiest = max(busiest, used/seconds, m.used/float64(min(m.threads, t.cpus))/seconds)
-	}
-	return busiest
+// Busy is the share of the time since it was last asked that reading took, on the machine where that was most.
+func (c *Workers) Busy() (share float64) {
+	machines := map[string]*client.Busy{}
+	gather(c, (*client.Worker).Busy, client.None{}, func(w *worker, b client.Busy) {
+		sum := cmp.Or(machines[w.machine()], new(client.Busy))
+		sum.Merge(b)
+		machines[w.machine()], share = sum, max(share, sum.Share())
+	})
+	return share
 }
 
 // usage is what all worker processes on this machine use, and this one.
@@ -369,12 +315,10 @@ func (c *Workers) usage() host.Usage {
 	if self, err := host.ReadUsage(selfPID, 0); err == nil {
 		sum.RSS = self.RSS
 	}
-	for _, h := range c.all {
-		if h.own != nil {
-			if u, err := host.ReadUsage(h.own.PID(), 0); err == nil {
-				sum.CPU += u.CPU
-				sum.User += u.User
-				sum.RSS += u.RSS
+	for _, w := range c.all {
+		if w.own != nil {
+			if u, err := host.ReadUsage(w.own.PID(), 0); err == nil {
+				sum.Add(u)
 			}
 		}
 	}
@@ -383,61 +327,69 @@ func (c *Workers) usage() host.Usage {
 
 func (c *Workers) connections() int { return c.load.Connections }
 
-func (c *Workers) ready() int    { return c.sum((*worker).up) }
-func (c *Workers) closed() int   { return c.sum(func(h *worker) int64 { return h.closed.Load() }) }
-func (c *Workers) received() int { return c.sum(func(h *worker) int64 { return h.received.Load() }) }
+func (c *Workers) ready() int    { return c.sum().Ready }
+func (c *Workers) closed() int   { return c.sum().Closed }
+func (c *Workers) received() int { return c.sum().Received }
 
-func (c *Workers) sum(f func(*worker) int64) int {
-	n := int64(0)
-	for _, h := range c.all {
-		n += f(h)
+// sum is what all workers have told; Failure is why a connection failed or was closed.
+func (c *Workers) sum() (sum client.Progress) {
+	for _, w := range c.all {
+		p, _ := w.state()
+		sum.Ready += p.Ready
+		sum.Closed += p.Closed
+		sum.Received += p.Received
+		sum.Failure = cmp.Or(sum.Failure, p.Failure)
 	}
-	return int(n)
+	return sum
 }
 
-// failure is why a connection failed or was closed, nil when none was.
-func (c *Workers) failure() error {
-	for _, h := range c.all {
-		if text := h.failure.Load(); text != nil {
-			return errors.New(*text)
-		}
-	}
-	return nil
-}
-
+// broken is an error if a worker is gone.
 func (c *Workers) broken() error {
-	for _, h := range c.all {
-		if h.broken.Load() {
-			return fmt.Errorf("worker %s is gone: %s", h.where, *h.failure.Load())
+	for _, w := range c.all {
+		if p, broken := w.state(); broken {
+			return fmt.Errorf("worker %s is gone: %s", w.where, p.Failure)
 		}
 	}
 	return nil
 }
 
-// awaitReady waits until so many connections are up. With returning, those that fail come back by themselves.
-func (c *Workers) awaitReady(ctx context.Context, want int, returning bool) error {
+var errStalled = errors.New("nothing has happened for a while")
+
+// await waits until something is done: it looks after every wake-up. If there was no progress for the workers' patience,
+// the error is errStalled.
+func (c *Workers) await(ctx context.Context, wake <-chan struct{}, progress func() int, done func() (bool, error)) error {
 	stalled := time.NewTimer(c.patience)
 	defer stalled.Stop()
-	before := -1
-	for {
-		ready, closed := c.ready(), c.closed()
-		switch {
-		case c.broken() != nil:
-			return c.broken()
-		case closed > 0 && !returning:
-			return fmt.Errorf("%d of %d connections failed, the first with: %w", closed, c.connections(), c.failure())
-		case ready >= want:
-			return nil
-		case ready != before:
-			before = ready
-			stalled.Reset(c.patience)
+	for before := progress(); ; {
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
-		case <-c.changed:
+		case <-wake:
 		case <-stalled.C:
-			return fmt.Errorf("%d of %d connections are up and nothing has happened for %s", ready, c.connections(), c.patience)
+			now := progress()
+			if now == before {
+				return errStalled
+			}
+			before = now
+			stalled.Reset(c.patience)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// awaitReady waits until so many connections are up. With returning, those that fail come back by themselves.
+func (c *Workers) awaitReady(ctx context.Context, want int, returning bool) error {
+	err := c.await(ctx, c.changed, c.ready, func() (bool, error) {
+		now := c.sum()
+		if now.Closed > 0 && !returning {
+			return false, fmt.Errorf("%d of %d connections failed, the first with: %s", now.Closed, c.connections(), now.Failure)
+		}
+		return now.Ready >= want, c.broken()
+	})
+	if errors.Is(err, errStalled) {
+		return fmt.Errorf("%d of %d connections are up and nothing has happened for %s", c.ready(), c.connections(), c.patience)
+	}
+	return err
 }

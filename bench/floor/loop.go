@@ -2,12 +2,11 @@ package floor
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net"
 	"os"
-	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -20,19 +19,17 @@ import (
 // backlog and no time-outs, and it expects clients that send whole frames in one piece: ours. What it costs is what
 // the kernel takes; what a gateway costs beyond that is the gateway's own.
 //
-// Owned by one thread, locked by whoever calls Listen and Serve; only Stop may be called from another.
+// Owned by one thread, on which Listen and Serve are called. Only Stop may be called from another.
 type Server struct {
-	mode              Mode
-	addr, controlAddr string
-	epfd, wakefd      int
-	listenfd          int
-	controlListenfd   int
+	mode                Mode
+	clients, publishers listener
+	epfd, wakefd        int
 
 	conns    []conn // by file descriptor
 	channels map[string]*channel
 	touched  []*channel // channels with something joined, in this turn
 	in       []byte     // one read of a client
-	control  []byte     // what came from publishers, up to an incomplete line
+	lines    []byte     // what came from publishers, up to an incomplete line
 	frame    []byte     // the notification being sent
 	out      []byte     // an answer
 
@@ -60,9 +57,9 @@ const (
 // Listen opens the server's sockets, on the thread that will run it.
 func Listen(cfg Config) (*Server, error) {
 	f := &Server{
-		mode: cfg.Mode, epfd: -1, wakefd: -1, listenfd: -1, controlListenfd: -1,
+		mode: cfg.Mode, epfd: -1, wakefd: -1,
 		channels: map[string]*channel{},
-		in:       make([]byte, 64<<10), control: make([]byte, 0, 256<<10),
+		in:       make([]byte, 64<<10), lines: make([]byte, 0, 256<<10),
 		frame: make([]byte, 0, 4<<10), out: make([]byte, 0, 4<<10),
 		thread: unix.Gettid(), atStart: host.ThreadUsage(),
 	}
@@ -80,13 +77,13 @@ func (f *Server) open(cfg Config) (err error) {
 	if f.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return os.NewSyscallError("eventfd", err)
 	}
-	if f.listenfd, f.addr, err = listenRaw(cfg.Addr); err != nil {
+	if f.clients, err = listen(cfg.Addr); err != nil {
 		return err
 	}
-	if f.controlListenfd, f.controlAddr, err = listenRaw(cfg.Control); err != nil {
+	if f.publishers, err = listen(cfg.Control); err != nil {
 		return err
 	}
-	for _, fd := range []int{f.wakefd, f.listenfd, f.controlListenfd} {
+	for _, fd := range []int{f.wakefd, f.clients.fd, f.publishers.fd} {
 		if err := f.watch(fd); err != nil {
 			return err
 		}
@@ -94,35 +91,23 @@ func (f *Server) open(cfg Config) (err error) {
 	return nil
 }
 
-// listenRaw opens a listening socket and returns its address. What it accepts inherits TCP_NODELAY: a call fewer a
-// connection.
-func listenRaw(addr string) (fd int, bound string, err error) {
-	sa, err := resolveIPv4(addr)
-	if err != nil {
-		return -1, "", err
-	}
-	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, "", os.NewSyscallError("socket", err)
-	}
-	err = errors.Join(
-		os.NewSyscallError("setsockopt SO_REUSEADDR", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)),
-		os.NewSyscallError("setsockopt TCP_NODELAY", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)),
-		os.NewSyscallError("bind "+addr, unix.Bind(fd, sa)),
-		os.NewSyscallError("listen "+addr, unix.Listen(fd, 4096)))
-	if err != nil {
-		_ = unix.Close(fd) // the error that counts is the first
-		return -1, "", err
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return fd, "", os.NewSyscallError("getsockname", err)
-	}
-	in4, ok := name.(*unix.SockaddrInet4)
-	if !ok {
-		return fd, "", fmt.Errorf("listening on %s gave another kind of address", addr)
-	}
-	return fd, net.JoinHostPort(net.IP(in4.Addr[:]).String(), strconv.Itoa(in4.Port)), nil
+// listener is a listening socket from which the loop accepts by itself.
+type listener struct {
+	net.Listener
+	fd int
+}
+
+// listen opens a listening socket. What it accepts inherits TCP_NODELAY: a call fewer a connection.
+func listen(addr string) (l listener, err error) {
+	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
+		return socket.Control(func(fd uintptr) {
+			l.fd = int(fd)
+			_ = unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // cannot fail for a TCP socket
+		})
+	}}
+	config.SetMultipathTCP(false) // a gateway's listener has none
+	l.Listener, err = config.Listen(context.Background(), "tcp4", addr)
+	return l, err
 }
 
 // Close ends all connections.
@@ -132,11 +117,13 @@ func (f *Server) Close() {
 			_ = unix.Close(fd)
 		}
 	}
-	for _, fd := range []int{f.epfd, f.wakefd, f.listenfd, f.controlListenfd} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
+	for _, l := range []listener{f.clients, f.publishers} {
+		if l.Listener != nil {
+			_ = l.Close() // nothing depends on how it ends
 		}
 	}
+	_ = unix.Close(f.epfd)
+	_ = unix.Close(f.wakefd)
 }
 
 // Stop makes Serve return. Safe to call from any goroutine.
@@ -163,9 +150,9 @@ func (f *Server) Serve() error {
 			switch fd := int(ev.Fd); fd {
 			case f.wakefd:
 				return nil
-			case f.listenfd:
+			case f.clients.fd:
 				f.accept(fd, kindOpening)
-			case f.controlListenfd:
+			case f.publishers.fd:
 				f.accept(fd, kindControl)
 			default:
 				f.read(fd)
@@ -215,17 +202,17 @@ func (f *Server) read(fd int) {
 
 // readControl takes publications, one a line.
 func (f *Server) readControl(fd int) {
-	if len(f.control) == cap(f.control) {
-		f.control = append(make([]byte, 0, 2*cap(f.control)), f.control...)
+	if len(f.lines) == cap(f.lines) {
+		f.lines = append(make([]byte, 0, 2*cap(f.lines)), f.lines...)
 	}
-	n, err := wire.Receive(fd, f.control[len(f.control):cap(f.control)])
+	n, err := wire.Receive(fd, f.lines[len(f.lines):cap(f.lines)])
 	if err != nil || n == 0 {
 		if err == nil {
 			f.hangUp(fd)
 		}
 		return
 	}
-	data := f.control[:len(f.control)+n]
+	data := f.lines[:len(f.lines)+n]
 	for {
 		line, rest, ok := bytes.Cut(data, []byte("\n"))
 		if !ok {
@@ -234,7 +221,7 @@ func (f *Server) readControl(fd int) {
 		f.line(fd, line)
 		data = rest
 	}
-	f.control = f.control[:copy(f.control[:cap(f.control)], data)]
+	f.lines = f.lines[:copy(f.lines[:cap(f.lines)], data)]
 	f.flush()
 }
 
@@ -244,7 +231,7 @@ func (f *Server) line(fd int, line []byte) {
 		return
 	}
 	if string(line) == "stats" {
-		answer, err := json.Marshal(f.stats())
+		answer, err := json.Marshal(f.Stats())
 		if err == nil {
 			_, _ = wire.Send(fd, append(answer, '\n')) // whoever asked has gone, or hears it
 		}
@@ -260,9 +247,3 @@ func (f *Server) hangUp(fd int) {
 	}
 	f.conns[fd].kind = kindNone
 }
-
-// Addr is where clients connect, host:port.
-func (f *Server) Addr() string { return f.addr }
-
-// ControlAddr is where publications come from, host:port.
-func (f *Server) ControlAddr() string { return f.controlAddr }

@@ -13,8 +13,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/carillon-ws/carillon/bench/host"
 )
 
@@ -65,21 +63,11 @@ func ParseFlags(args []string, help io.Writer) (Config, error) {
 		return cfg, fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	for name, addr := range map[string]string{"addr": cfg.Addr, "control": cfg.Control} {
-		if _, err := resolveIPv4(addr); err != nil {
+		if _, err := net.ResolveTCPAddr("tcp4", addr); err != nil {
 			return cfg, fmt.Errorf("-%s %q is not an IPv4 host:port", name, addr)
 		}
 	}
 	return cfg, nil
-}
-
-func resolveIPv4(addr string) (*unix.SockaddrInet4, error) {
-	a, err := net.ResolveTCPAddr("tcp4", addr)
-	if err != nil {
-		return nil, err
-	}
-	sa := &unix.SockaddrInet4{Port: a.Port}
-	copy(sa.Addr[:], a.IP.To4())
-	return sa, nil
 }
 
 // Stats is what the floor server says about itself: when it starts, when asked, and when it ends.
@@ -112,24 +100,24 @@ func Run(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer f.Close()
-	if err := json.NewEncoder(stdout).Encode(f.stats()); err != nil {
+	if err := json.NewEncoder(stdout).Encode(f.Stats()); err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, f.Stop)()
 	if err := f.Serve(); err != nil {
 		return err
 	}
-	s := f.stats()
+	s := f.Stats()
 	fmt.Fprintf(stderr, "floor (%s): %d connections, %.1f us CPU each; %d deliveries in %d writes, %.2f us CPU each (%.2f user); %d writes failed\n",
 		cfg.Mode, s.Connections, s.ConnectUs, s.Deliveries, s.Writes, s.CPUUs, s.UserUs, s.Failed)
 	return nil
 }
 
-// stats reads the clocks and counters. Runs on the loop's thread.
-func (f *Server) stats() Stats {
+// Stats reads the clocks and counters. Runs on the loop's thread.
+func (f *Server) Stats() Stats {
 	now := host.ThreadUsage()
 	s := Stats{
-		URL: "ws://" + f.addr + "/ws", Control: Scheme + "://" + f.controlAddr, PID: os.Getpid(), Thread: f.thread,
+		URL: "ws://" + f.clients.Addr().String() + "/ws", Control: Scheme + "://" + f.publishers.Addr().String(), PID: os.Getpid(), Thread: f.thread,
 		Connections: f.accepted, Publications: f.publications, Deliveries: f.deliveries, Writes: f.writes, Failed: f.failed,
 	}
 	connected, connections := now, f.accepted

@@ -1,9 +1,9 @@
 package floor
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"time"
@@ -86,22 +86,12 @@ func Start(ctx context.Context, mode Mode, cpu int) (*Child, error) {
 		return nil, err
 	}
 	f := &Child{Child: own}
-	if err := r.SetReadDeadline(deadline(ctx)); err != nil {
-		return nil, join(err, own)
-	}
-	line, err := bufio.NewReader(r).ReadBytes('\n')
+	err = r.SetReadDeadline(deadline(ctx))
 	if err == nil {
-		err = json.Unmarshal(line, &f.Stats)
+		err = json.NewDecoder(r).Decode(&f.Stats)
 	}
 	if err != nil {
-		return nil, join(err, own)
+		return nil, errors.Join(err, own.Stop())
 	}
 	return f, nil
-}
-
-func join(err error, own *host.Child) error {
-	if stopErr := own.Stop(); stopErr != nil {
-		return stopErr
-	}
-	return err
 }

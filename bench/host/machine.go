@@ -1,13 +1,12 @@
 package host
 
 import (
-	"bufio"
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
-	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,12 +28,9 @@ func ThisMachine() Machine {
 	if unix.Uname(&u) == nil {
 		m.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				m.CPU = strings.TrimSpace(value)
-				break
-			}
+	if fs, err := procfs.NewDefaultFS(); err == nil {
+		if cpus, err := fs.CPUInfo(); err == nil && len(cpus) > 0 {
+			m.CPU = cpus[0].ModelName
 		}
 	}
 	if build, ok := debug.ReadBuildInfo(); ok {
@@ -68,29 +64,14 @@ type Memory struct {
 
 // ReadMemory looks at the machine's memory.
 func ReadMemory() (m Memory, err error) {
-	f, err := os.Open("/proc/meminfo")
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return m, err
 	}
-	defer f.Close() //nolint:errcheck // only read
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 2 {
-			continue
-		}
-		kib, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			continue // not one of ours
-		}
-		switch fields[0] {
-		case "MemTotal:":
-			m.Total = kib << 10
-		case "MemAvailable:":
-			m.Available = kib << 10
-		case "Slab:":
-			m.Slab = kib << 10
-		}
+	info, err := fs.Meminfo()
+	if err != nil {
+		return m, err
 	}
-	return m, lines.Err()
+	bytes := func(n *uint64) int64 { return int64(*cmp.Or(n, new(uint64))) }
+	return Memory{Total: bytes(info.MemTotalBytes), Available: bytes(info.MemAvailableBytes), Slab: bytes(info.SlabBytes)}, nil
 }

@@ -1,15 +1,12 @@
 package host
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"github.com/carillon-ws/carillon/protocol/http1"
@@ -24,27 +21,41 @@ type Usage struct {
 	At      time.Time
 }
 
-// ReadUsage looks at a process on this machine. Its CPU time is that of one thread when that is given.
+// Add adds what another process has used.
+func (u *Usage) Add(other Usage) {
+	u.CPU += other.CPU
+	u.User += other.User
+	u.RSS += other.RSS
+	u.Threads += other.Threads
+}
+
+// ReadUsage looks at a process on this machine. If a thread is given, the CPU time is that of the thread.
 func ReadUsage(pid, thread int) (u Usage, err error) {
 	u.At = time.Now()
-	stat := fmt.Sprintf("/proc/%d/stat", pid)
+	process, err := procfs.NewProc(pid)
+	if err != nil {
+		return u, err
+	}
+	timed := process
 	if thread == 0 {
 		u.CPU, err = processTime(pid)
-	} else {
-		stat = fmt.Sprintf("/proc/%d/task/%d/stat", pid, thread)
-		u.CPU, err = threadTime(pid, thread)
+	} else if timed, err = process.Thread(thread); err == nil {
+		var schedule procfs.ProcSchedstat // a thread's clock cannot be read from outside
+		schedule, err = timed.Schedstat()
+		u.CPU = time.Duration(schedule.RunningNanoseconds)
 	}
 	if err != nil {
 		return u, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
-	user, system, err := statTimes(stat)
+	stat, err := timed.Stat()
 	if err != nil {
 		return u, err
 	}
-	if total := user + system; total > 0 {
-		u.User = time.Duration(float64(u.CPU) * float64(user) / float64(total))
+	if ticks := stat.UTime + stat.STime; ticks > 0 {
+		u.User = time.Duration(float64(u.CPU) * float64(stat.UTime) / float64(ticks))
 	}
-	u.RSS, u.Threads, err = statusNumbers(pid)
+	status, err := process.NewStatus()
+	u.RSS, u.Threads = int64(status.VmRSS), stat.NumThreads
 	return u, err
 }
 
@@ -55,55 +66,6 @@ func processTime(pid int) (time.Duration, error) {
 	var ts unix.Timespec
 	err := unix.ClockGettime(int32(^pid<<3|sched), &ts)
 	return time.Duration(ts.Nano()), os.NewSyscallError("clock_gettime", err)
-}
-
-// threadTime is the CPU time of a thread of any process; the clocks of those cannot be read from outside.
-func threadTime(pid, thread int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/schedstat", pid, thread))
-	if err != nil {
-		return 0, err
-	}
-	ns, _, _ := strings.Cut(string(text), " ")
-	n, err := strconv.ParseInt(ns, 10, 64)
-	return time.Duration(n), err
-}
-
-// statTimes reads utime and stime, in ticks, from a stat file of /proc.
-func statTimes(path string) (user, system int64, err error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, 0, err
-	}
-	// The second field is the program's name in brackets and may hold anything; what follows is numbers.
-	_, rest, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	const utime, stime = 14 - 3, 15 - 3 // proc_pid_stat(5) counts from 1, and two fields are cut off
-	if len(fields) <= stime {
-		return 0, 0, fmt.Errorf("%s: too short", path)
-	}
-	user, err1 := strconv.ParseInt(fields[utime], 10, 64)
-	system, err2 := strconv.ParseInt(fields[stime], 10, 64)
-	return user, system, errors.Join(err1, err2)
-}
-
-func statusNumbers(pid int) (rss int64, threads int, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		switch name {
-		case "VmRSS":
-			_, err = fmt.Sscanf(value, "%d kB", &rss)
-		case "Threads":
-			_, err = fmt.Sscanf(value, "%d", &threads)
-		}
-		if err != nil {
-			return 0, 0, err
-		}
-	}
-	return rss * 1024, threads, nil
 }
 
 // IsLocal reports whether pid, as told by a server at adminURL, is a process that we can look at.

@@ -52,38 +52,42 @@ func chartsOfRun(r *Result) []chart {
 
 // chartsOfMany puts runs on the same axes: a colour for each group, a line for each run. All lines but a group's first are
 // dashed.
-func chartsOfMany(groups []Group) []chart {
-	charts := []chart{
-		{Title: "Latency by percentile", Note: "steady, or the last phase that published", X: xPercentile, Y: yMicros, Log: true},
-		{Title: "Deliveries a second", X: xSeconds, Y: yCount},
-		{Title: "p99 over time", X: xSeconds, Y: yMicros, Log: true},
-		{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true},
-		{Title: "Connections", X: xSeconds, Y: yCount},
-		{Title: "CPU of the gateways", Note: "cores kept busy", X: xSeconds, Y: yCores},
-		{Title: "Memory of the gateways", Note: "resident", X: xSeconds, Y: yBytes},
+func chartsOfMany(groups []Group) (charts []chart) {
+	over := func(value func(*Second) number) func(string, int, *Result) line {
+		return func(name string, color int, r *Result) line { return overTime(name, color, r, value) }
 	}
-	for i, g := range groups {
-		color := colorOf(i)
-		for n, r := range g.Runs {
-			lines := []line{
-				{},
-				overTime(g.Name, color, r, deliveries),
-				{},
-				{},
-				overTime(g.Name, color, r, connected),
-				overTime(g.Name, color, r, cores),
-				overTime(g.Name, color, r, rss),
-			}
-			if r.Valid {
-				lines[0] = curveOf(g.Name, color, mainCurve(r))
-				lines[2] = overTime(g.Name, color, r, p99)
-				lines[3] = spreadOfFanout(g.Name, color, r.main())
-			}
-			for at, l := range lines {
-				l.Dashed = n > 0
-				charts[at].Lines = append(charts[at].Lines, l)
+	for _, c := range []struct {
+		chart
+
+		latency bool // which an invalid run does not tell
+		of      func(name string, color int, r *Result) line
+	}{
+		{
+			chart{Title: "Latency by percentile", Note: "steady, or the last phase that published", X: xPercentile, Y: yMicros, Log: true},
+			true,
+			func(name string, color int, r *Result) line { return curveOf(name, color, mainCurve(r)) },
+		},
+		{chart{Title: "Deliveries a second", X: xSeconds, Y: yCount}, false, over(deliveries)},
+		{chart{Title: "p99 over time", X: xSeconds, Y: yMicros, Log: true}, true, over(p99)},
+		{
+			chart{Title: "Spread of the fan-out", Note: spreadNote, X: xSteps, Steps: spreadSteps, Y: yMicros, Log: true},
+			true,
+			func(name string, color int, r *Result) line { return spreadOfFanout(name, color, r.main()) },
+		},
+		{chart{Title: "Connections", X: xSeconds, Y: yCount}, false, over(connected)},
+		{chart{Title: "CPU of the gateways", Note: "cores kept busy", X: xSeconds, Y: yCores}, false, over(cores)},
+		{chart{Title: "Memory of the gateways", Note: "resident", X: xSeconds, Y: yBytes}, false, over(rss)},
+	} {
+		for i, g := range groups {
+			for n, r := range g.Runs {
+				if !c.latency || r.Valid {
+					l := c.of(g.Name, colorOf(i), r)
+					l.Dashed = n > 0
+					c.Lines = append(c.Lines, l)
+				}
 			}
 		}
+		charts = append(charts, c.chart)
 	}
 	return charts
 }

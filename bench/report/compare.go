@@ -123,9 +123,6 @@ func Compare(groups []Group, allowed float64) *Comparison {
 	return c
 }
 
-// Regressed reports whether anything is worse than it may be.
-func (c *Comparison) Regressed() bool { return Any(c.Figures, Fail) }
-
 // Comparable reports whether every group has a run that counts.
 func (c *Comparison) Comparable() bool {
 	for _, g := range c.Groups {
@@ -151,9 +148,6 @@ func (c *Comparison) notes() (notes []string) {
 	}
 	return notes
 }
-
-// cells are the comparison as a table, its head first.
-func (c *Comparison) cells() [][]string { return figureTable(c.Figures) }
 
 // Print writes the comparison for people.
 func (c *Comparison) Print(w io.Writer) {

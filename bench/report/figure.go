@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-// Figure is a number with what is demanded of it, whoever demands: the run's own verdict, -slo, compare, or -vs-floor.
+// Figure is a number and the demand on it: by the run's own verdict, -slo, compare, or -vs-floor.
 // Whatever bench judges is one of these. [Figure.Judge] works out Value, Ratio and Status, and [PrintFigures] writes all.
 type Figure struct {
 	What    string    `json:"what"`
@@ -141,12 +141,6 @@ func (f *Figure) Found() string {
 		return f.Note
 	}
 	return f.Unit.text(f.Value.Median)
-}
-
-// Sentence is the figure in a line, without its name.
-func (f *Figure) Sentence() string {
-	cells := slices.DeleteFunc(f.cells()[3:], func(cell string) bool { return cell == "" })
-	return strings.Join(cells, "  ")
 }
 
 func (u Unit) text(v float64) string {

@@ -2,7 +2,7 @@ package report
 
 import (
 	"fmt"
-	"math"
+	"strings"
 	"time"
 )
 
@@ -36,10 +36,11 @@ func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<2
 
 // Plural writes a number of things.
 func Plural(n int, what string) string {
-	if n == 1 {
+	switch {
+	case n == 1:
 		return "1 " + what
+	case strings.HasSuffix(what, "s"):
+		what += "e"
 	}
 	return Thousands(n) + " " + what + "s"
 }
-
-func pow10(x float64) float64 { return math.Pow(10, x) }

@@ -3,10 +3,12 @@ package report
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"math"
+	"os"
 	"slices"
 	"strings"
 )
@@ -69,10 +71,8 @@ type pageData struct {
 	Status  string // ok, fail, invalid
 	Verdict string
 	Tiles   []tile
-	Checks  []check
 	Run     *Result     // the only one, or nil
-	Compare *Comparison // of several, or nil
-	Table   [][]string  // of Compare
+	Table   [][]string  // of what was judged, the head first
 	Lines   []string    // target, load, machine
 	JSON    template.JS // all of it
 
@@ -85,10 +85,13 @@ type pageData struct {
 // tile is one number that the page begins with.
 type tile struct{ Name, Value, Note string }
 
-// check is one thing that must hold.
-type check struct {
-	Name, Text string
-	OK         bool
+// WritePage writes the page of some runs to a file.
+func WritePage(path string, groups []Group) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(WriteHTML(f, groups), f.Close())
 }
 
 // WriteHTML writes a page that needs nothing but itself: one run in depth, or several on the same axes.
@@ -130,7 +133,7 @@ func (p *pageData) ofRun(r *Result) {
 		p.Title = Thousands(r.Load.Connections) + " connections"
 	}
 	p.Status, p.Verdict = r.status()
-	p.Tiles, p.Checks = r.tiles(), r.checks()
+	p.Tiles, p.Table = r.tiles(), figureTable(r.Figures)
 	p.Lines = []string{describeLoad(r.Load), describeTarget(r.Target), describeWorkers(r.Workers), DescribeMachine(r.Machine)}
 }
 
@@ -189,16 +192,8 @@ func (r *Result) main() *Delivered {
 	return nil
 }
 
-func (r *Result) checks() (all []check) {
-	for _, f := range r.Figures {
-		all = append(all, check{f.What, f.Sentence(), f.Status == OK})
-	}
-	return all
-}
-
 func (p *pageData) ofMany(groups []Group) {
 	c := Compare(groups, defaultAllowed)
-	p.Compare = c
 	names := make([]string, len(groups))
 	for i, g := range groups {
 		names[i] = g.Name
@@ -213,10 +208,10 @@ func (p *pageData) ofMany(groups []Group) {
 	if !c.Comparable() {
 		p.Status, p.Verdict = "invalid", "INVALID: there is not a valid run on each side, so nothing can be said about a regression."
 	}
-	if c.Regressed() {
+	if Any(c.Figures, Fail) {
 		p.Status, p.Verdict = "fail", "Something is worse by more than 10 %: see the table."
 	}
-	p.Table = c.cells()
+	p.Table = figureTable(c.Figures)
 }
 
 // defaultAllowed is how much worse a figure may be on a page, which has no flags.

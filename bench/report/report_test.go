@@ -170,13 +170,13 @@ func TestCompareJudgesSpreads(t *testing.T) {
 		c := Compare([]Group{base, tt.with}, 0.10)
 		var out bytes.Buffer
 		c.Print(&out)
-		if c.Regressed() != tt.regressed || !strings.Contains(out.String(), tt.says) {
-			t.Errorf("%s: regressed %v, want %v, and to say %q:\n%s", tt.name, c.Regressed(), tt.regressed, tt.says, &out)
+		if Any(c.Figures, Fail) != tt.regressed || !strings.Contains(out.String(), tt.says) {
+			t.Errorf("%s: regressed %v, want %v, and to say %q:\n%s", tt.name, Any(c.Figures, Fail), tt.regressed, tt.says, &out)
 		}
 	}
 	invalid := group("invalid", 9)
 	invalid.Runs[0].Valid = false
-	if c := Compare([]Group{base, invalid}, 0.10); c.Regressed() {
+	if c := Compare([]Group{base, invalid}, 0.10); Any(c.Figures, Fail) {
 		t.Error("an invalid run counts as a regression")
 	}
 }

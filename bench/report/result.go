@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"time"
 
@@ -179,7 +180,7 @@ type Latency struct {
 
 // Summarize is a histogram in five numbers.
 func Summarize(h client.Histogram) Latency {
-	return Latency{Count: h.Count(), P50: h.At(50), P99: h.At(99), P999: h.At(99.9), Max: h.Max()}
+	return Latency{Count: h.TotalCount(), P50: h.ValueAtQuantile(50), P99: h.ValueAtQuantile(99), P999: h.ValueAtQuantile(99.9), Max: h.Max()}
 }
 
 // Point is one point of a percentile curve.
@@ -190,17 +191,17 @@ type Point struct {
 
 // CurveOf is a histogram as a curve: ten points to each factor of ten between it and 100 %, as far as there are values.
 func CurveOf(h client.Histogram) (curve []Point) {
-	if h.Count() == 0 {
+	if h.TotalCount() == 0 {
 		return nil
 	}
 	const perDecade = 10
 	for i := 0; ; i++ {
-		left := pow10(-float64(i) / perDecade) // 1 is all values, 0.01 those above p99
-		if left*float64(h.Count()) < 1 {
+		left := math.Pow(10, -float64(i)/perDecade) // 1 is all values, 0.01 those above p99
+		if left*float64(h.TotalCount()) < 1 {
 			break
 		}
 		p := 100 * (1 - left)
-		curve = append(curve, Point{Percentile: p, Us: h.At(p)})
+		curve = append(curve, Point{Percentile: p, Us: h.ValueAtQuantile(p)})
 	}
 	return append(curve, Point{Percentile: 100, Us: h.Max()})
 }

@@ -82,22 +82,10 @@ func faultRows(row table, r *Result) {
 			row("", h.Metric, fmt.Sprintf("%.0f", h.Before), fmt.Sprintf("-> %.0f", h.After))
 		}
 	}
-	outageRow(row, "kill-redis", r.Redis)
-	outageRow(row, "kill-gateway", r.Gateway)
-	if d := r.Drain; d != nil && d.Known {
-		row("drain", fmt.Sprintf("gone in %.2f s", d.Seconds), fmt.Sprintf("%.0f left", d.Left), "RSS "+mebibytes(d.RSS))
-	}
 }
 
 // manyConnections are enough for their memory to be seen in that of the whole machine.
 const manyConnections = 50_000
-
-func outageRow(row table, name string, o *Outage) {
-	if o != nil {
-		row(name, fmt.Sprintf("down %.2f s", o.Down), fmt.Sprintf("healed %.2f s later", o.Healed), Thousands(o.Cut)+" cut", Thousands(o.Told)+" told by a gap",
-			Thousands(o.Unpublished)+" not published", "un-signalled loss "+Thousands(o.Unsignaled))
-	}
-}
 
 // costRows are what it took.
 func costRows(row table, r *Result) {
@@ -108,7 +96,11 @@ func costRows(row table, r *Result) {
 		row("server CPU", fmt.Sprintf("%.2f us a delivery", c.Each), fmt.Sprintf("user %.2f", c.User), fmt.Sprintf("system %.2f", c.Each-c.User), fmt.Sprintf("%.2f cores", c.Busy))
 	}
 	if c := r.settled(); c != nil {
-		row("server memory", fmt.Sprintf("%.0f B a connection", c.PerConnection), "RSS "+mebibytes(c.RSSBefore), "-> "+mebibytes(c.RSSAfter), fmt.Sprintf("%d threads", c.Threads), goroutines(c.Goroutines))
+		goroutines := ""
+		if c.Goroutines > 0 {
+			goroutines = Plural(c.Goroutines, "goroutine")
+		}
+		row("server memory", fmt.Sprintf("%.0f B a connection", c.PerConnection), "RSS "+mebibytes(c.RSSBefore), "-> "+mebibytes(c.RSSAfter), Plural(c.Threads, "thread"), goroutines)
 		memory := ""
 		if r.Ramp.Connections >= manyConnections { // for fewer, whatever else this machine does is more
 			memory = fmt.Sprintf("machine in all %.0f", c.MemoryEach)
@@ -157,18 +149,11 @@ func describeTarget(t Target) string {
 
 func describeWorkers(w Workers) string {
 	text := new(strings.Builder)
-	fmt.Fprintf(text, "clients  in %s, %s", processes(w.Processes), Plural(w.Threads, "reading thread"))
+	fmt.Fprintf(text, "clients  in %s, %s", Plural(w.Processes, "process"), Plural(w.Threads, "reading thread"))
 	for _, c := range w.Remote {
 		fmt.Fprintf(text, "\n         worker %s: clock %+d us, give or take %d us (latencies below that mean nothing)", c.Worker, c.OffsetUs, c.BoundUs)
 	}
 	return text.String()
-}
-
-func processes(n int) string {
-	if n == 1 {
-		return "1 process"
-	}
-	return Thousands(n) + " processes"
 }
 
 // DescribeMachine is one line about it.
@@ -197,11 +182,4 @@ func notes(r *Result) (lines []string) {
 		}
 	}
 	return lines
-}
-
-func goroutines(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return Plural(n, "goroutine")
 }

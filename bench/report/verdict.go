@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 )
 
 // What bench's own share in a figure may be. A lag is judged by what it could have changed: a latency counts as bench's
@@ -137,12 +139,13 @@ func (r *Result) faults() (all []*Figure) {
 		add("vanish", v.OK, "%s back after %.2f s; %s; afterwards lost %s of %s",
 			Thousands(v.Vanished), v.Seconds, held, Thousands(v.After.Lost), Thousands(v.After.Expected))
 	}
-	for name, o := range r.outages() {
-		add(name, o.OK, "down %.2f s, healed %.2f s later, %s of clients up; %s deliveries missing that clients were told of, %s that nobody was told of",
-			o.Down, o.Healed, Thousands(o.Up), Thousands(o.Signaled), Thousands(o.Unsignaled))
+	for _, name := range slices.Sorted(maps.Keys(r.outages())) {
+		o := r.outages()[name]
+		add(name, o.OK, "down %.2f s, healed %.2f s later; %s connections cut, %s up in the end; %s publications refused; %s told of a gap, %s deliveries missing there, %s where nobody was told",
+			o.Down, o.Healed, Thousands(o.Cut), Thousands(o.Up), Thousands(o.Unpublished), Thousands(o.Told), Thousands(o.Signaled), Thousands(o.Unsignaled))
 	}
 	if d := r.Drain; d != nil {
-		text := fmt.Sprintf("after %.2f s the gateways know of %.0f of these connections", d.Seconds, d.Left)
+		text := fmt.Sprintf("after %.2f s the gateways know of %.0f of these connections, RSS %s", d.Seconds, d.Left, mebibytes(d.RSS))
 		if !d.Known {
 			text = "all have left; what the gateways know of them is not known (no admin listener)"
 		}
@@ -151,16 +154,11 @@ func (r *Result) faults() (all []*Figure) {
 	return all
 }
 
-// outages are those there were, with the names of their phases.
-func (r *Result) outages() func(yield func(string, *Outage) bool) {
-	return func(yield func(string, *Outage) bool) {
-		if r.Redis != nil && !yield("kill-redis", r.Redis) {
-			return
-		}
-		if r.Gateway != nil {
-			yield("kill-gateway", r.Gateway)
-		}
-	}
+// outages are those there were, by the names of their phases.
+func (r *Result) outages() map[string]*Outage {
+	all := map[string]*Outage{"kill-gateway": r.Gateway, "kill-redis": r.Redis}
+	maps.DeleteFunc(all, func(_ string, o *Outage) bool { return o == nil })
+	return all
 }
 
 // Verdict says in a sentence whether everything was delivered.

@@ -1,11 +1,12 @@
 package settings
 
 import (
+	"flag"
 	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/floor"
@@ -16,14 +17,19 @@ import (
 // check refuses what is contradictory, and works out what follows from the flags.
 func (cfg *Config) check() error {
 	for _, step := range []func() error{
-		cfg.checkFanout, cfg.checkLoad, cfg.checkPhases, cfg.checkTarget, cfg.checkAddresses, cfg.checkClients, cfg.checkVerdict,
+		cfg.checkLoad, cfg.checkPhases, cfg.checkTarget, cfg.checkAddresses, cfg.checkClients, cfg.checkVerdict,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	if !cfg.VsFloor {
-		return cfg.refuse("only means something with -vs-floor", "runs", "loops", "pin")
+		for _, name := range []string{"runs", "loops", "pin"} {
+			if cfg.Given[name] {
+				return Usagef("-%s only means something with -vs-floor", name)
+			}
+		}
+		return nil
 	}
 	if cfg.Loops > 1 && !cfg.Given["pin"] {
 		cfg.Pin = false // on one CPU, loops would only take turns
@@ -39,67 +45,59 @@ func (cfg *Config) check() error {
 	return nil
 }
 
-// checkFanout turns -fanout into -channels.
-func (cfg *Config) checkFanout() error {
-	if cfg.fanout == "" {
-		return nil
-	}
-	if cfg.Given["channels"] {
-		return Usagef("-fanout chooses the channels: leave out -channels")
-	}
-	room, isRoom := strings.CutPrefix(cfg.fanout, "room:")
-	switch {
-	case cfg.fanout == "broadcast":
-		cfg.Channels = 1
-	case cfg.fanout == "user":
-		cfg.Channels = cfg.Connections
-	case isRoom:
-		n, err := strconv.Atoi(room)
-		if err != nil || n < 1 {
-			return Usagef("-fanout %s: a room has at least one client", cfg.fanout)
+// limits are what the numbers of flags may be; times are in seconds.
+var limits = []struct {
+	name        string
+	least, most float64
+}{
+	{"connections", 1, 1 << 30},
+	{"channels", 1, 1 << 30},
+	{"zipf", 0, 10},
+	{"rate", 0, 1e6},
+	{"ramp", 0, 1e6},
+	{"max-inflight", 0, 1 << 30},
+	{"duration", 0.001, 1e6},
+	{"ping-every", 0, 1e6},
+	{"payload", wire.StampLen, wire.MaxPayload},
+	{"bursts", 1, 1e6},
+	{"kill-redis", 0, 1e6},
+	{"fleet", 0, 1000},
+	{"procs", 0, 1 << 16},
+	{"repeat", 1, 1e6},
+	{"runs", 1, 1e6},
+	{"loops", 1, 1 << 16},
+}
+
+func checkLimits(fs *flag.FlagSet) error {
+	for _, l := range limits {
+		f := fs.Lookup(l.name)
+		var v float64
+		switch n := f.Value.(flag.Getter).Get().(type) {
+		case int:
+			v = float64(n)
+		case float64:
+			v = n
+		case time.Duration:
+			v = n.Seconds()
 		}
-		cfg.Channels = (cfg.Connections + n - 1) / n
-	default:
-		return Usagef("-fanout %q is not broadcast, user or room:N", cfg.fanout)
+		if !(v >= l.least && v <= l.most) { // NaN is not, which the flag package reads
+			return Usagef("-%s %s: it must be between %.10g and %.10g", l.name, f.Value, l.least, l.most)
+		}
 	}
 	return nil
 }
 
 func (cfg *Config) checkLoad() error {
 	switch {
-	case cfg.Connections < 1 || cfg.Connections > 1<<30:
-		return Usagef("-connections %d: there must be at least one", cfg.Connections)
-	case cfg.Channels < 1:
-		return Usagef("-channels %d: there must be at least one", cfg.Channels)
 	case cfg.Channels > cfg.Connections:
 		return Usagef("-channels %d: more than -connections %d, so some would have no subscriber", cfg.Channels, cfg.Connections)
-	case !(cfg.Zipf >= 0 && cfg.Zipf <= 10):
-		return Usagef("-zipf %g: between 0 and 10 are possible", cfg.Zipf)
 	case cfg.Zipf > 0 && cfg.Channels == 1:
 		return Usagef("-zipf %g: needs more than one of -channels", cfg.Zipf)
-	case !possibleRate(cfg.Rate) || !possibleRate(cfg.Ramp):
-		return Usagef("-rate %g, -ramp %g: between 0 and a million a second are possible", cfg.Rate, cfg.Ramp)
-	case cfg.PingEvery < 0:
-		return Usagef("-ping-every %s: cannot be negative", cfg.PingEvery)
-	case cfg.Inflight < 0:
-		return Usagef("-max-inflight %d: cannot be negative", cfg.Inflight)
 	case cfg.Rate > 0 && cfg.Inflight > 0:
 		return Usagef("-rate is an open loop and -max-inflight a closed one: give one of them")
-	case cfg.Duration <= 0:
-		return Usagef("-duration %s: must be more than nothing", cfg.Duration)
-	case cfg.Payload < wire.StampLen || cfg.Payload > wire.MaxPayload:
-		return Usagef("-payload %d: between %d and %d bytes are possible", cfg.Payload, wire.StampLen, wire.MaxPayload)
-	}
-	for name, n := range map[string]int{"runs": cfg.Runs, "loops": cfg.Loops, "repeat": cfg.Repeat, "bursts": cfg.Bursts} {
-		if n < 1 {
-			return Usagef("-%s %d: there must be at least one", name, n)
-		}
 	}
 	return nil
 }
-
-// possibleRate is false for NaN, too, which the flag package reads.
-func possibleRate(r float64) bool { return r >= 0 && r <= 1e6 }
 
 // The phases that only their own flag can make happen, in the order in which they follow the others.
 var faultPhases = []string{"slow", "vanish", "kill-redis", "kill-gateway"}
@@ -108,9 +106,6 @@ func (cfg *Config) checkPhases() error {
 	asked := map[string]bool{"slow": cfg.Slow > 0, "vanish": cfg.Vanish > 0, "kill-redis": cfg.KillRedis > 0, "kill-gateway": cfg.killGateway}
 	if cfg.Slow == 1 {
 		return Usagef("-slow 100%%: nobody would be left who could notice")
-	}
-	if cfg.KillRedis < 0 {
-		return Usagef("-kill-redis %s: cannot be negative", cfg.KillRedis)
 	}
 	if cfg.Phases == nil {
 		cfg.Phases = []string{"ramp", "settle", "steady"}
@@ -154,8 +149,6 @@ func (cfg *Config) checkTarget() error {
 		return Usagef("-kill-redis and -kill-gateway are for gateways that are started for the run: leave out -url")
 	case cfg.KillRedis > 0 && cfg.Redis != "":
 		return Usagef("-kill-redis is for a Redis that is started for the run: leave out -redis")
-	case cfg.fleet < 0 || cfg.fleet > 1000:
-		return Usagef("-fleet %d: between 0 and 1,000 are possible", cfg.fleet)
 	case len(cfg.Admins) > len(cfg.URLs):
 		return Usagef("-admin is there %d times, and -url %d times", len(cfg.Admins), len(cfg.URLs))
 	case len(cfg.URLs) > 1<<16:
@@ -170,11 +163,9 @@ func (cfg *Config) checkTarget() error {
 	if strings.ContainsAny(s.Channel, "\"\\ \n") {
 		return Usagef("-channel %q: quotes, backslashes and spaces are not for names", s.Channel)
 	}
-	isURL := strings.HasPrefix(cfg.Publish, "http://") || strings.HasPrefix(cfg.Publish, "https://")
-	switch {
-	case cfg.Publish == PublishRedis, cfg.Publish == PublishHTTP, strings.HasPrefix(cfg.Publish, PublishExec) && len(cfg.Publish) > len(PublishExec):
-	case isURL && strings.Contains(cfg.Publish, "{channel}"):
-	default:
+	isWay := cfg.Publish == PublishRedis || cfg.Publish == PublishHTTP || len(cfg.Publish) > len(PublishExec) && strings.HasPrefix(cfg.Publish, PublishExec)
+	posts := isURL(cfg.Publish, "http", "https") && strings.Contains(cfg.Publish, "{channel}")
+	if !isWay && !posts {
 		return Usagef("-publish %q is not redis, http, a URL with {channel} in it, or exec:COMMAND", cfg.Publish)
 	}
 	return nil
@@ -182,39 +173,34 @@ func (cfg *Config) checkTarget() error {
 
 func (cfg *Config) checkAddresses() error {
 	for _, raw := range cfg.URLs {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "ws" || u.Hostname() == "" {
+		if !isURL(raw, "ws") {
 			return Usagef("-url %q is not ws://host:port/path (TLS is not measured here)", raw)
 		}
 	}
 	for _, raw := range cfg.Admins {
-		if u, err := url.Parse(raw); err != nil || u.Scheme != "http" || u.Hostname() == "" {
+		if !isURL(raw, "http") {
 			return Usagef("-admin %q is not http://host:port", raw)
 		}
 	}
-	if cfg.Redis == "" {
+	if cfg.Redis == "" || isURL(cfg.Redis, "redis", "rediss") || strings.HasPrefix(cfg.Redis, "unix:") {
 		return nil
 	}
-	u, err := url.Parse(cfg.Redis)
-	if err != nil {
-		return Usagef("-redis %q is not a URL", cfg.Redis)
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
+	if u, err := url.Parse(cfg.Redis); err == nil && u.Scheme == floor.Scheme && u.Port() != "" {
 		return nil
-	case floor.Scheme:
-		if _, _, err := net.SplitHostPort(u.Host); err != nil {
-			return Usagef("-redis %q is not %s://host:port", cfg.Redis, floor.Scheme)
-		}
-		return nil
-	default:
-		return Usagef("-redis %q: the scheme is redis, rediss, unix or %s", cfg.Redis, floor.Scheme)
 	}
+	return Usagef("-redis %q: the scheme is redis, rediss, unix or %s, and %s://host:port has a port", cfg.Redis, floor.Scheme, floor.Scheme)
+}
+
+// isURL reports whether a text is a URL of one of these schemes, with a host.
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != ""
 }
 
 func (cfg *Config) checkClients() error {
 	switch {
-	case cfg.Procs < 0 || cfg.Procs > cfg.Connections:
-		return Usagef("-procs %d: between 0 and -connections are possible", cfg.Procs)
+	case cfg.Procs > cfg.Connections:
+		return Usagef("-procs %d: more than -connections %d", cfg.Procs, cfg.Connections)
 	case cfg.Procs > 0 && len(cfg.Workers) > 0:
 		return Usagef("-procs are processes here, -workers elsewhere: give one of them")
 	}
@@ -270,14 +256,19 @@ func (cfg *Config) Workload() client.Workload {
 	return client.Workload{Connections: cfg.Connections, Channels: cfg.Channels, Zipf: cfg.Zipf}
 }
 
-func (cfg *Config) refuse(why string, names ...string) error {
-	for _, name := range names {
-		if cfg.Given[name] {
-			return Usagef("-%s %s", name, why)
-		}
-	}
-	return nil
-}
-
 // ManyChannels is the number of channels in the scenario of many small ones.
 const ManyChannels = 1000
+
+// maxDefaultDeliveries bounds what a run without -rate asks for: a laptop reaches it, so that a first run measures
+// the gateway's latency and not its queue.
+const maxDefaultDeliveries = 20_000
+
+// maxDefaultRate keeps a run with many small channels from measuring the publisher instead.
+const maxDefaultRate = 1_000
+
+// DefaultRate is the largest whole number of publications per second that stays below maxDefaultDeliveries, and at
+// least one.
+func DefaultRate(connections, channels int) float64 {
+	perChannel := (connections + channels - 1) / channels
+	return float64(min(maxDefaultRate, max(1, (maxDefaultDeliveries-1)/perChannel)))
+}

@@ -17,7 +17,6 @@ import (
 // Config is what the flags say.
 type Config struct {
 	Connections, Channels int
-	fanout                string
 	Zipf                  float64
 	Rate                  float64
 	Duration              time.Duration
@@ -65,7 +64,7 @@ type flagGroup struct {
 }
 
 var flagGroups = []flagGroup{
-	{"Load", []string{"connections", "channels", "fanout", "zipf", "rate", "max-inflight", "duration", "payload", "ramp", "ping-every"}},
+	{"Load", []string{"connections", "channels", "zipf", "rate", "max-inflight", "duration", "payload", "ramp", "ping-every"}},
 	{"Phases", []string{"phases", "bursts", "churn", "storm"}},
 	{"Faults", []string{"slow", "vanish", "kill-redis", "kill-gateway"}},
 	{"Target", []string{"url", "admin", "redis", "fleet", "gateway", "gateway-args"}},
@@ -93,7 +92,6 @@ func NewFlags(cfg *Config) *flag.FlagSet {
 func (cfg *Config) loadFlags(fs *flag.FlagSet) {
 	fs.IntVar(&cfg.Connections, "connections", 10000, "clients, each with a socket and one subscription")
 	fs.IntVar(&cfg.Channels, "channels", 1, "channels they are dealt to in turn: 1 is a broadcast to everyone")
-	fs.StringVar(&cfg.fanout, "fanout", "", "instead of -channels: broadcast (one channel), user (a channel each), or room:N (N clients a channel)")
 	fs.Float64Var(&cfg.Zipf, "zipf", 0, "with -channels: the first are more popular, by this exponent (1 is usual); 0: all alike")
 	fs.Float64Var(&cfg.Rate, "rate", 0, "publications per second, sent on schedule whatever the gateway does (open loop); 0: what stays below 20,000 deliveries/s")
 	fs.IntVar(&cfg.Inflight, "max-inflight", 0, "instead of -rate: publish as soon as fewer than this many publications are on their way (closed loop): measures capacity, hides queueing; 0: off")
@@ -200,6 +198,9 @@ func Parse(args []string, help io.Writer) (*Config, error) {
 		return nil, Usagef("unexpected argument %q (the commands are floor and compare; flags begin with -)", fs.Arg(0))
 	}
 	fs.Visit(func(f *flag.Flag) { cfg.Given[f.Name] = true })
+	if err := checkLimits(fs); err != nil {
+		return nil, err
+	}
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -234,6 +235,12 @@ missed, 4 compare found a regression, 5 the run is invalid: bench itself did not
 		}
 	}
 }
+
+// UsageError marks errors that are the caller's: one sentence, exit status 2.
+type UsageError struct{ error }
+
+// Usagef makes one.
+func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
 // SettleTime is how long the gateways are left alone between connecting and the look at their memory.
 const SettleTime = 2 * time.Second

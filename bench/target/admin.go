@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -38,6 +38,7 @@ func newAdminClient(base string) *Admin {
 	}
 }
 
+// get reads what is at a path.
 func (a *Admin) get(ctx context.Context, path string, read func(io.Reader) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.Base+path, http.NoBody)
 	if err != nil {
@@ -49,7 +50,7 @@ func (a *Admin) get(ctx context.Context, path string, read func(io.Reader) error
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its end, or given up
 	if resp.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("GET %s%s: %w", a.Base, path, fs.ErrNotExist)
+		return fmt.Errorf("GET %s%s: %w", a.Base, path, errNotFound)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s%s: %s", a.Base, path, resp.Status)
@@ -72,21 +73,15 @@ func (a *Admin) Metrics(ctx context.Context) (map[string]float64, error) {
 	err := a.get(ctx, "/metrics", func(r io.Reader) error {
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
-			name, value, ok := cutLast(lines.Text(), " ")
-			if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
-				numbers[name] = v
+			line := lines.Text()
+			at := max(strings.LastIndexByte(line, ' '), 0)
+			if v, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64); err == nil && !strings.HasPrefix(line, "#") {
+				numbers[line[:at]] = v
 			}
 		}
 		return lines.Err()
 	})
 	return numbers, err
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
 
 // collect makes the gateway collect its garbage: asking for a heap profile does that first. A gateway without the
@@ -96,5 +91,10 @@ func (a *Admin) collect(ctx context.Context) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	})
+	if errors.Is(err, errNotFound) {
+		return nil
+	}
 	return err
 }
+
+var errNotFound = errors.New(http.StatusText(http.StatusNotFound))

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -100,8 +99,8 @@ func startFleet(ctx context.Context, cfg *settings.Config, n int, stderr io.Writ
 		return f, err
 	}
 	args := cfg.GatewayArgs
-	if n > 1 && !hasFlag(args, "-loops") {
-		args = append([]string{"-loops", "1"}, args...) // many processes share the CPUs already
+	if n > 1 {
+		args = append([]string{"-loops", "1"}, args...) // many processes share the CPUs already; the last -loops counts
 	}
 	f.Gateways = make([]*Gateway, n)
 	var group errgroup.Group
@@ -113,29 +112,6 @@ func startFleet(ctx context.Context, cfg *settings.Config, n int, stderr io.Writ
 		})
 	}
 	return f, group.Wait()
-}
-
-func hasFlag(args []string, name string) bool {
-	for _, a := range args {
-		if a == name || strings.HasPrefix(a, name+"=") || a == "-"+name || strings.HasPrefix(a, "-"+name+"=") {
-			return true
-		}
-	}
-	return false
-}
-
-// Provide finds a binary to start; cleanUp removes it when it was built for this.
-func Provide(ctx context.Context, given string, stderr io.Writer) (binary string, cleanUp func(), err error) {
-	dir, err := os.MkdirTemp("", "carillon-bench-")
-	if err != nil {
-		return "", nil, err
-	}
-	cleanUp = func() { _ = os.RemoveAll(dir) } // a started binary may be removed; what stays is in the temporary directory
-	binary, err = gatewayBinary(ctx, given, dir, stderr)
-	if err != nil {
-		cleanUp()
-	}
-	return binary, cleanUp, err
 }
 
 // Stop ends what is ours, gateways first: they would miss their Redis.
@@ -154,9 +130,9 @@ func (f *Fleet) Stop() error {
 }
 
 // Targets are where clients connect.
-func (f *Fleet) Targets(ctx context.Context) (targets []client.Target, err error) {
+func (f *Fleet) Targets() (targets []client.Target, err error) {
 	for _, g := range f.All() {
-		t, err := client.Resolve(ctx, g.Info.URL)
+		t, err := client.Resolve(g.Info.URL)
 		if err != nil {
 			return nil, err
 		}
@@ -175,23 +151,17 @@ func (f *Fleet) Local() bool {
 	return true
 }
 
-// Usage is what all gateways have used; zero when they are not all here.
-func (f *Fleet) Usage() (sum host.Usage, err error) {
+// Usage is what all gateways have used; zero when one of them cannot be looked at, as it is elsewhere or gone.
+func (f *Fleet) Usage() (sum host.Usage) {
 	sum.At = time.Now()
-	if !f.Local() {
-		return host.Usage{}, nil
-	}
 	for _, g := range f.All() {
-		u, err := g.usage()
-		if err != nil {
-			return sum, err
+		u, err := host.ReadUsage(g.Info.PID, g.Thread)
+		if !g.Local || err != nil {
+			return host.Usage{}
 		}
-		sum.CPU += u.CPU
-		sum.User += u.User
-		sum.RSS += u.RSS
-		sum.Threads += u.Threads
+		sum.Add(u)
 	}
-	return sum, nil
+	return sum
 }
 
 // Metrics adds up the metrics of all gateways; nil when not all have an admin listener. With collect their garbage is

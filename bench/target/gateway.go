@@ -1,21 +1,22 @@
 package target
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
+	"github.com/carillon-ws/carillon/bench/client"
 	"github.com/carillon-ws/carillon/bench/floor"
 	"github.com/carillon-ws/carillon/bench/host"
 	"github.com/carillon-ws/carillon/bench/settings"
@@ -75,12 +76,8 @@ func somethingAnswers(ctx context.Context, rawURL string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), "80")
-	}
 	d := net.Dialer{Timeout: 5 * time.Second}
-	c, err := d.DialContext(ctx, "tcp", host)
+	c, err := d.DialContext(ctx, "tcp", client.HostPort(u))
 	switch {
 	case err == nil:
 		return true, c.Close()
@@ -118,39 +115,39 @@ func askGateway(ctx context.Context, cfg *settings.Config) (*Gateway, error) {
 // portOf is the port of a ws:// URL.
 func portOf(rawURL string) string {
 	u, err := url.Parse(rawURL)
-	if err != nil || u.Port() == "" {
-		return "80"
+	if err != nil {
+		return ""
 	}
-	return u.Port()
+	return cmp.Or(u.Port(), "80")
 }
 
-// gatewayBinary finds a gateway to start: the given one, one beside bench, one in PATH, or one built now into dir.
-func gatewayBinary(ctx context.Context, given, dir string, stderr io.Writer) (string, error) {
+// Provide finds a gateway to start: the given one, one beside bench, one in PATH, or one built now; cleanUp removes that.
+func Provide(ctx context.Context, given string, stderr io.Writer) (binary string, cleanUp func(), err error) {
+	cleanUp = func() {}
 	if given != "" {
-		return exec.LookPath(given)
+		binary, err = exec.LookPath(given)
+		return binary, cleanUp, err
 	}
-	names := []string{"gateway", "carillon"}
-	if self, err := os.Executable(); err == nil {
-		for _, name := range names {
-			path := filepath.Join(filepath.Dir(self), name)
-			if path, err := exec.LookPath(path); err == nil {
-				return path, nil
+	self, _ := os.Executable() // without it, PATH is left
+	for _, beside := range []string{filepath.Dir(self) + "/", ""} {
+		for _, name := range []string{"gateway", "carillon"} {
+			if path, err := exec.LookPath(beside + name); err == nil {
+				return path, cleanUp, nil
 			}
 		}
 	}
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
+	dir, err := os.MkdirTemp("", "carillon-bench-")
+	if err != nil {
+		return "", nil, err
 	}
 	const pkg = "github.com/carillon-ws/carillon/gateway"
-	path := filepath.Join(dir, "gateway")
+	binary, cleanUp = filepath.Join(dir, "gateway"), func() { _ = os.RemoveAll(dir) } // what stays is in the temporary directory
 	fmt.Fprintln(stderr, "Building the gateway (go build; the first time can take two minutes). Give -gateway PATH to use a built one.")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, pkg)
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w (run bench in Carillon's checkout, or give -gateway PATH)\n%s", pkg, err, strings.TrimSpace(string(out)))
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
+		cleanUp()
+		return "", nil, fmt.Errorf("go build %s: %w (run bench in Carillon's checkout, or give -gateway PATH)\n%s", pkg, err, bytes.TrimSpace(out))
 	}
-	return path, nil
+	return binary, cleanUp, nil
 }
 
 // Start starts a gateway on addresses of our own and waits until it is ready.
@@ -193,22 +190,14 @@ func launchGateway(ctx context.Context, binary string, extra []string, redis, ad
 	return g, nil
 }
 
-// usage looks at the gateway's process, if it is here.
-func (g *Gateway) usage() (host.Usage, error) {
-	if !g.Local {
-		return host.Usage{}, nil
-	}
-	return host.ReadUsage(g.Info.PID, g.Thread)
-}
-
 // metrics reads the gateway's own numbers, after a garbage collection if that is wanted.
 func (g *Gateway) metrics(ctx context.Context, collect bool) (map[string]float64, error) {
-	if collect {
-		// A first collection may leave what sync.Pools held; they give it up at the second.
-		for range 2 {
-			if err := g.Admin.collect(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
+	for range 2 { // a first collection may leave what sync.Pools held; they give it up at the second
+		if !collect {
+			break
+		}
+		if err := g.Admin.collect(ctx); err != nil {
+			return nil, err
 		}
 	}
 	return g.Admin.Metrics(ctx)

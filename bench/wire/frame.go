@@ -59,20 +59,7 @@ func NextFrame(buf []byte) (op ws.OpCode, payload []byte, size int, err error) {
 	return op, buf[head:size], size, nil
 }
 
-// AppendClientFrame appends a masked frame of at most 64 KiB. The key is always the same: it is there for proxies
-// (RFC 6455 section 10.3), and the server has to undo it whatever it is.
-func AppendClientFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
-	const fin, masked = 0x80, 0x80
-	mask := [4]byte{0x37, 0xfa, 0x21, 0x3d}
-	if len(payload) <= 125 {
-		dst = append(dst, fin|byte(op), masked|byte(len(payload)))
-	} else {
-		dst = append(dst, fin|byte(op), masked|126)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(len(payload)))
-	}
-	dst = append(dst, mask[:]...)
-	at := len(dst)
-	dst = append(dst, payload...)
-	ws.Cipher(dst[at:], mask, 0)
-	return dst
+// ClientFrame makes a masked frame. It masks the payload where it lies.
+func ClientFrame(op ws.OpCode, payload []byte) []byte {
+	return ws.MustCompileFrame(ws.MaskFrameInPlace(ws.NewFrame(op, true, payload)))
 }

@@ -59,11 +59,11 @@ func TestNextFrameRefuses(t *testing.T) {
 	}
 }
 
-func TestAppendClientFrame(t *testing.T) {
+func TestClientFrame(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 5, 125, 126, 300} {
 		payload := bytes.Repeat([]byte{'s'}, n)
-		frame := bytes.NewBuffer(AppendClientFrame(nil, ws.OpText, payload))
+		frame := bytes.NewBuffer(ClientFrame(ws.OpText, bytes.Clone(payload)))
 		h, err := ws.ReadHeader(frame)
 		if err != nil || !h.Masked || !h.Fin || h.OpCode != ws.OpText || h.Length != int64(n) {
 			t.Fatalf("payload of %d: header %+v, %v, want that of a masked, final text frame", n, h, err)

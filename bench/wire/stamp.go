@@ -30,18 +30,10 @@ func NewMark() string {
 func AppendPayload(dst []byte, mark string, number uint32, intended int64, size int) []byte {
 	end := len(dst) + size
 	dst = append(dst, mark...)
-	dst = appendHex(dst, uint64(number), numberLen)
-	dst = appendHex(dst, uint64(intended), timeLen)
+	dst = hex.AppendEncode(dst, binary.BigEndian.AppendUint32(nil, number))
+	dst = hex.AppendEncode(dst, binary.BigEndian.AppendUint64(nil, uint64(intended)))
 	for len(dst) < end {
 		dst = append(dst, '.')
-	}
-	return dst
-}
-
-func appendHex(dst []byte, v uint64, digits int) []byte {
-	const alphabet = "0123456789abcdef"
-	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
-		dst = append(dst, alphabet[v>>shift&0xf])
 	}
 	return dst
 }
@@ -51,28 +43,7 @@ func ParseStamp(p []byte) (number uint32, intended int64, ok bool) {
 	if len(p) < numberLen+timeLen {
 		return 0, 0, false
 	}
-	n, ok1 := parseHex(p[:numberLen])
-	t, ok2 := parseHex(p[numberLen : numberLen+timeLen])
-	return uint32(n), int64(t), ok1 && ok2
+	var raw [(numberLen + timeLen) / 2]byte
+	_, err := hex.Decode(raw[:], p[:numberLen+timeLen])
+	return binary.BigEndian.Uint32(raw[:]), int64(binary.BigEndian.Uint64(raw[numberLen/2:])), err == nil
 }
-
-func parseHex(p []byte) (v uint64, ok bool) {
-	var bad byte
-	for _, c := range p {
-		d := hexValue[c]
-		bad |= d
-		v = v<<4 | uint64(d&0xf)
-	}
-	return v, bad&0xf0 == 0
-}
-
-// hexValue maps a digit to its value and everything else to 0xff.
-var hexValue = func() (t [256]byte) {
-	for i := range t {
-		t[i] = 0xff
-	}
-	for i, c := range []byte("0123456789abcdef") {
-		t[c] = byte(i)
-	}
-	return t
-}()

@@ -96,7 +96,8 @@ func decodeRecords(text []byte) (*connRecords, error) {
 	return rs, nil
 }
 
-// add writes a connection down; the connection stays as it is. It reports false for one that is to be ended: that comes
+// add writes a connection down; the connection stays as it is. No turn may be under way if it is to be taken up elsewhere:
+// there it enters its channels anew, and would miss what the turn has still to send. It reports false for one that is to be ended: that comes
 // first.
 func (lp *loop) add(rs *connRecords, c *conn) bool {
 	lp.owner.mustOwn()

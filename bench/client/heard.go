@@ -2,21 +2,21 @@ package client
 
 import "sync/atomic"
 
-// board counts, for every publication, how many subscribers of one worker have heard it: the one that makes it all of
+// heardBy counts, for every publication, how many subscribers of one worker have heard it: the one that makes it all of
 // them is the worker's last. Numbers are dense from zero, so the counters lie in pages that are made as numbers come:
 // sixteen bytes a publication, no lock, and nothing moves once a poller may look at it.
-type board struct {
-	pages [boardPages]atomic.Pointer[boardPage]
+type heardBy struct {
+	pages [heardPages]atomic.Pointer[heardPage]
 }
 
 const (
-	boardPageBits = 12
-	boardPages    = 1 << 15 // 134 million publications: half an hour at 70,000 a second
+	heardPageBits = 12
+	heardPages    = 1 << 15 // 134 million publications: half an hour at 70,000 a second
 	// MaxPublications is how many publications of one run can be counted.
-	MaxPublications = boardPages << boardPageBits
+	MaxPublications = heardPages << heardPageBits
 )
 
-type boardPage [1 << boardPageBits]struct {
+type heardPage [1 << heardPageBits]struct {
 	first atomic.Int64 // when the first subscriber heard it
 	heard atomic.Int32
 }
@@ -28,21 +28,21 @@ type Completed struct {
 	Late        int64 // of Last, how long the last one may have waited for us to read it
 }
 
-// arrive notes that one more subscriber heard n, of so many. all reports that it was the last, and first is then when
+// add notes that one more subscriber heard n, of so many. all reports that it was the last, and first is then when
 // the first one heard it.
-func (b *board) arrive(n uint32, of int32, now int64) (first int64, all bool) {
-	at := n >> boardPageBits
-	if at >= boardPages {
+func (b *heardBy) add(n uint32, of int32, now int64) (first int64, all bool) {
+	at := n >> heardPageBits
+	if at >= heardPages {
 		return 0, false
 	}
 	p := b.pages[at].Load()
 	if p == nil {
-		p = new(boardPage)
+		p = new(heardPage)
 		if !b.pages[at].CompareAndSwap(nil, p) {
 			p = b.pages[at].Load()
 		}
 	}
-	slot := &p[n&(1<<boardPageBits-1)]
+	slot := &p[n&(1<<heardPageBits-1)]
 	heard := slot.heard.Add(1)
 	if heard == 1 {
 		slot.first.Store(now)
