@@ -62,7 +62,7 @@ func (lp *loop) subscribe(c *conn, id []byte, name string) {
 func (lp *loop) hear(c *conn, id []byte, name string) {
 	lp.owner.mustOwn()
 	if lp.index.Subscribers(name) == 0 {
-		if len(lp.waiting[name]) > 0 || !lp.cfg.Interest.Add(name, lp.id) {
+		if lp.waiting[name] != nil || !lp.cfg.Interest.Add(name, lp.id) {
 			lp.waitFor(c, name, id)
 			return
 		}
@@ -81,7 +81,7 @@ func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
 		c.count--
 	}
 	if last {
-		lp.cfg.Interest.Remove(name, lp.id)
+		lp.endInterest(name)
 	}
 	lp.answer(c, &protocol.Message{Type: protocol.MessageUnsubscribed, ID: id, Channel: name})
 }

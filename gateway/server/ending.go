@@ -157,7 +157,7 @@ func (lp *loop) closeSocket(c *conn, label string) {
 func (lp *loop) leave(c *conn) {
 	lp.owner.mustOwn()
 	lp.stopWaitingAll(c)
-	lp.index.Leave(&c.subs, func(channel string) { lp.cfg.Interest.Remove(channel, lp.id) })
+	lp.index.Leave(&c.subs, lp.endInterest)
 	c.count = 0
 	lp.n.connections.Add(-1)
 	lp.stopForm(c)

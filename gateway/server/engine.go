@@ -21,7 +21,7 @@ type engine struct {
 	backlogs bitset                 // slots with a backlog
 	ages     ages                   // connections with a backlog, by the age of what they hold
 	grown    bool                   // backlogs have grown since they were last within their total
-	waiting  map[string][]*waiter   // by channel: subscriptions that are not confirmed yet
+	waiting  map[string]*waitList   // by channel: subscriptions that are not confirmed yet
 	takes    [protocol.Forms]bitset // slots of open connections that take a form; no bit is set for the plain one
 
 	endings  []ending

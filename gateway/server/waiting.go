@@ -16,21 +16,37 @@ type waiter struct {
 	who     connRef
 	channel string
 	id      []byte // of the command, to be echoed; nil without one
+	over    bool   // it is answered, or given up
+}
+
+// waitList are the subscriptions that wait for one channel, in the order in which they came.
+type waitList struct {
+	list []*waiter // those that are over are passed over, so that it costs the same to give one up in a long list
+	left int       // of list, those that are not over. Invariant: not 0 in loop.waiting
 }
 
 // waitFor has a connection wait for a channel. id is copied.
 func (lp *loop) waitFor(c *conn, channel string, id []byte) {
 	lp.owner.mustOwn()
 	w := &waiter{who: c.ref(), channel: channel, id: slices.Clone(id)}
-	e := c.extension()
 	if !c.waitsFor(channel) {
 		c.count++
 	}
+	e := c.extension()
 	e.waiting = append(e.waiting, w)
 	if lp.waiting == nil {
-		lp.waiting = make(map[string][]*waiter)
+		lp.waiting = make(map[string]*waitList)
 	}
-	lp.waiting[channel] = append(lp.waiting[channel], w)
+	ws := lp.waiting[channel]
+	if ws == nil {
+		ws = new(waitList)
+		lp.waiting[channel] = ws
+	}
+	if len(ws.list) > 2*ws.left+walkStep {
+		ws.list = slices.DeleteFunc(ws.list, func(w *waiter) bool { return w.over })
+	}
+	ws.list = append(ws.list, w)
+	ws.left++
 	lp.n.waiting.Add(1)
 }
 
@@ -47,8 +63,7 @@ func (c *conn) waitsFor(channel string) bool {
 	return false
 }
 
-// stopWaiting takes a connection off the list of a channel, and returns its subscriptions to it that were not confirmed. If
-// nobody is left who waits for the channel or hears it, the interest ends.
+// stopWaiting ends a connection's wait for a channel, and returns its subscriptions to it that were not confirmed.
 func (lp *loop) stopWaiting(c *conn, channel string) (given []*waiter) {
 	if !c.waitsFor(channel) {
 		return nil
@@ -61,7 +76,10 @@ func (lp *loop) stopWaiting(c *conn, channel string) (given []*waiter) {
 		return false
 	})
 	c.count--
-	lp.removeWaiters(channel, c.ref())
+	for _, w := range given {
+		lp.waitEnds(w)
+	}
+	lp.endInterest(channel)
 	c.dropExt()
 	return given
 }
@@ -71,25 +89,27 @@ func (lp *loop) stopWaitingAll(c *conn) {
 	if c.ext == nil {
 		return
 	}
-	for len(c.ext.waiting) > 0 {
-		channel := c.ext.waiting[0].channel
-		c.ext.waiting = slices.DeleteFunc(c.ext.waiting, func(w *waiter) bool { return w.channel == channel })
-		lp.removeWaiters(channel, c.ref())
-	}
+	waiting := c.ext.waiting
 	c.ext.waiting = nil
+	for _, w := range waiting {
+		lp.waitEnds(w)
+		lp.endInterest(w.channel)
+	}
 }
 
-// removeWaiters takes the waiters of one connection off the list of a channel.
-func (lp *loop) removeWaiters(channel string, who connRef) {
-	before := lp.waiting[channel]
-	left := slices.DeleteFunc(before, func(w *waiter) bool { return w.who == who })
-	lp.n.waiting.Add(int64(len(left) - len(before)))
-	if len(left) > 0 {
-		lp.waiting[channel] = left
-		return
+// waitEnds takes a subscription out of what waits for its channel.
+func (lp *loop) waitEnds(w *waiter) {
+	w.over = true
+	lp.n.waiting.Add(-1)
+	ws := lp.waiting[w.channel]
+	if ws.left--; ws.left == 0 {
+		delete(lp.waiting, w.channel)
 	}
-	delete(lp.waiting, channel)
-	if lp.index.Subscribers(channel) == 0 {
+}
+
+// endInterest ends the loop's interest in a channel if nobody hears it and nobody waits for it.
+func (lp *loop) endInterest(channel string) {
+	if lp.index.Subscribers(channel) == 0 && lp.waiting[channel] == nil {
 		lp.cfg.Interest.Remove(channel, lp.id)
 	}
 }
@@ -98,7 +118,9 @@ func (lp *loop) removeWaiters(channel string, who connRef) {
 // batch is sent, which may be for them. It reports false when the deadline came before the last.
 func (lp *loop) settleChannels(deadline int64) bool {
 	for i := 1; lp.answered < len(lp.batch.Settled); i++ {
-		lp.settleChannel(lp.batch.Settled[lp.answered])
+		if !lp.settleChannel(lp.batch.Settled[lp.answered], deadline) {
+			return false
+		}
 		lp.answered++
 		if i%walkStep == 0 && fanout.Monotonic() > deadline {
 			return false
@@ -107,34 +129,44 @@ func (lp *loop) settleChannels(deadline int64) bool {
 	return true
 }
 
-// settleChannel has those who wait for a channel enter the index, and tells them. The right to the channel is checked once
-// more: a connection may have another token by now.
-func (lp *loop) settleChannel(channel string) {
-	if len(lp.waiting[channel]) == 0 || !lp.cfg.Interest.Settled(channel) {
-		return // given up meanwhile, and perhaps asked for again: then this is told once more
+// settleChannel has those who wait for a channel enter the index, and tells them. It reports false when the deadline came
+// before the last; the next call goes on.
+func (lp *loop) settleChannel(channel string, deadline int64) bool {
+	ws := lp.waiting[channel]
+	if ws == nil || !lp.cfg.Interest.Settled(channel) {
+		return true // given up meanwhile, and perhaps asked for again: then this is told once more
 	}
-	waiters := lp.waiting[channel]
-	delete(lp.waiting, channel)
-	lp.n.waiting.Add(-int64(len(waiters)))
-	for _, w := range waiters {
-		c := lp.connOf(w.who)
-		if c == nil || c.state != stateOpen {
-			continue // cannot be: whoever leaves is on no list
+	for i := 1; len(ws.list) > 0; i++ {
+		w := ws.list[0]
+		ws.list = ws.list[1:] // before it is answered: if that panics, it is not tried again
+		if !w.over {
+			lp.settleWaiter(w)
 		}
-		c.ext.waiting = slices.DeleteFunc(c.ext.waiting, func(of *waiter) bool { return of == w })
-		if !c.waitsFor(channel) {
-			c.count-- // it is counted in the index from now on
+		if i%walkStep == 0 && len(ws.list) > 0 && fanout.Monotonic() > deadline {
+			return false
 		}
-		if !lp.may(c, channel) {
-			lp.refuseCommand(c, w.id, channel, protocol.ErrorForbidden, "the new token does not allow this channel")
-		} else {
-			lp.enter(c, w.id, channel)
-		}
-		c.dropExt()
 	}
-	if lp.index.Subscribers(channel) == 0 {
-		lp.cfg.Interest.Remove(channel, lp.id)
+	lp.endInterest(channel)
+	return true
+}
+
+// settleWaiter has one who waits enter the index. The right to the channel is checked once more: a connection may have
+// another token by now.
+func (lp *loop) settleWaiter(w *waiter) {
+	c := lp.connOf(w.who) // whoever leaves waits no longer
+	lp.atHand = c
+	lp.waitEnds(w)
+	c.ext.waiting = slices.DeleteFunc(c.ext.waiting, func(of *waiter) bool { return of == w })
+	if !c.waitsFor(w.channel) {
+		c.count-- // it is counted in the index from now on
 	}
+	if !lp.may(c, w.channel) {
+		lp.refuseCommand(c, w.id, w.channel, protocol.ErrorForbidden, "the new token does not allow this channel")
+	} else {
+		lp.enter(c, w.id, w.channel)
+	}
+	c.dropExt()
+	lp.atHand = nil
 }
 
 // enter has a connection hear a channel, and tells it so.

@@ -2,12 +2,14 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/protocol"
 )
@@ -201,4 +203,111 @@ func TestMoveWaiting(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	p.wantNotification("x", "heard")
+}
+
+// settleOnLoop has what the feeder has said of channels be taken by the loop, and calls f while nobody is answered yet.
+func settleOnLoop(t *testing.T, lp *loop, f func()) {
+	t.Helper()
+	onLoop(t, lp, func() {
+		if !lp.sending || lp.loaded || len(lp.batch.Settled) == 0 {
+			t.Error("the loop has not begun with the batch")
+		}
+		f()
+	})
+}
+
+// Many who wait for one channel are answered in slices, and whoever waits still keeps the interest.
+func TestManyWaitersAreAnsweredInSlices(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops, cfg.MessageRate = 1, 0 })
+	lp := s.loops[0]
+	a, b := dial(t, s), dial(t, s)
+	const n = walkStep + 8
+	for i := range n {
+		a.send(fmt.Sprintf(`{"type":"subscribe","channel":"x","id":%d}`, i))
+	}
+	wantWaiting(t, s, n)
+	b.send(`{"type":"subscribe","channel":"x"}`)
+	wantWaiting(t, s, n+1)
+	feeder.Settled("notifications:x")
+	settleOnLoop(t, lp, func() {
+		if lp.settleChannels(0) || lp.n.waiting.Load() != n+1-walkStep {
+			t.Errorf("%d wait after a slice, want %d", lp.n.waiting.Load(), n+1-walkStep)
+		}
+		lp.unsubscribe(lp.conns.at(1), nil, "x")
+		if lp.index.Subscribers("x") != 0 || s.cfg.Interest.Loops("x") == 0 {
+			t.Errorf("%d subscribers, and the loops with an interest are %b", lp.index.Subscribers("x"), s.cfg.Interest.Loops("x"))
+		}
+	})
+	for i := range n {
+		if m := a.want("subscribed"); string(m.ID) != fmt.Sprint(i) {
+			t.Errorf("%+v, want id %d", m, i)
+		}
+	}
+	a.want("unsubscribed")
+	b.want("subscribed")
+	feeder.Publish("notifications:x", "heard")
+	feeder.Flush()
+	b.wantNotification("x", "heard")
+	a.wantPong()
+	onLoop(t, lp, func() {
+		if n := lp.conns.at(1).count; n != 0 {
+			t.Errorf("%d channels are counted for one that has none", n)
+		}
+	})
+}
+
+// An answer that panics costs the connection that it is for, and the others are answered.
+func TestPanicInAnAnswerCostsTheConnection(t *testing.T) {
+	t.Parallel()
+	var log logged
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops, cfg.Log = 1, slog.New(&log) })
+	lp := s.loops[0]
+	peers := []*peer{dial(t, s), dial(t, s), dial(t, s)}
+	for i, p := range peers {
+		p.send(`{"type":"subscribe","channel":"x"}`)
+		wantWaiting(t, s, int64(i+1))
+	}
+	onLoop(t, lp, func() { lp.conns.at(2).ext = nil }) // which says that it does not wait
+	feeder.Settled("notifications:x")
+	feeder.Publish("notifications:x", "heard")
+	feeder.Flush()
+	peers[1].wantEOF()
+	for _, p := range []*peer{peers[0], peers[2]} {
+		p.want("subscribed")
+		p.wantNotification("x", "heard")
+	}
+	wantWaiting(t, s, 0)
+	if st := s.Stats(); st.Loops[0].Panics != 1 || st.Restarts != 0 {
+		t.Errorf("%d panics, want 1, and %d restarts", st.Loops[0].Panics, st.Restarts)
+	}
+}
+
+// A loop that begins anew while connections wait has nobody waiting, and its interest is given back.
+func TestRestartWhileWaiting(t *testing.T) {
+	t.Parallel()
+	var log logged
+	s, feeder := startServer(t, func(cfg *Config) { asking(cfg); cfg.Loops, cfg.Log = 1, slog.New(&log) })
+	lp := s.loops[0]
+	p := dial(t, s)
+	p.send(`{"type":"subscribe","channel":"y"}`)
+	wantWaiting(t, s, 1)
+	feeder.Settled("notifications:y")
+	feeder.Flush()
+	p.want("subscribed")
+	p.send(`{"type":"subscribe","channel":"x"}`)
+	wantWaiting(t, s, 1)
+	onLoop(t, lp, func() {
+		lp.index = &fanout.Index[member]{} // which knows nothing of it
+		lp.end(lp.conns.at(1), protocol.ErrKicked)
+	})
+	eventually(t, "the loop runs again", func() bool { return s.Stats().Restarts == 1 && lp.call(func() {}) })
+	wantWaiting(t, s, 0)
+	eventually(t, "the interest ends", func() bool { return s.cfg.Interest.Channels() == 0 })
+	p = dial(t, s)
+	p.send(`{"type":"subscribe","channel":"x"}`)
+	wantWaiting(t, s, 1)
+	feeder.Settled("notifications:x")
+	feeder.Flush()
+	p.want("subscribed")
 }
