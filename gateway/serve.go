@@ -159,7 +159,7 @@ func (g *gateway) wire() (err error) {
 		},
 		Server: g.server.Stats,
 		Feeder: g.feeder.Stats,
-		Redis:  g.redis.Stats,
+		Redis:  g.redisStats,
 		Publish: func(ctx context.Context, channel, data string) (int64, error) {
 			return g.redis.Publish(ctx, protocol.RedisChannel(channel), data)
 		},
@@ -226,6 +226,24 @@ func (g *gateway) ready() []admin.Check {
 		checks = append(checks, admin.Check{Name: "keys for tokens", OK: g.verifier.Ready()})
 	}
 	return checks
+}
+
+// redisStats is what the admin listener shows of the source.
+func (g *gateway) redisStats() admin.RedisStats {
+	st, links := g.redis.Stats(), g.redis.Links()
+	out := admin.RedisStats{
+		Mode: string(g.redis.Mode()), Up: st.Up, LostAt: st.LostAt, LastError: st.LastError,
+		Messages: st.Messages, Bytes: st.Bytes, Unexpected: st.Unexpected, Reconnects: st.Reconnects,
+		Resubscribed: st.Resubscribed, Refused: st.Refused, Moved: st.Moved,
+		Links: make([]admin.RedisLink, len(links)),
+	}
+	for i, l := range links {
+		out.Links[i] = admin.RedisLink{
+			Name: l.Name, Node: l.Node, Up: l.Up, LastError: l.LastError, Messages: l.Messages, Reconnects: l.Reconnects,
+			CanaryAge: l.CanaryAge, Channels: l.Channels, Unconfirmed: l.Waiting,
+		}
+	}
+	return out
 }
 
 // demo publishes a notification every 3 s, so that the demo page has something to show.

@@ -10,8 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/carillon-ws/carillon/fanout"
 )
 
 const (
@@ -33,16 +31,14 @@ var errMute = errors.New("the canary is not heard: Redis took it, and did not se
 
 // canary is what a link knows of its canary: a message that this gateway publishes and must hear.
 type canary struct {
-	id      string // of the link: what an earlier one has published does not count
-	name    atomic.Pointer[string]
-	heard   atomic.Uint64 // number of the last one
-	heardAt atomic.Int64  // as fanout.Monotonic tells; at first: when the link was opened
+	id    string // of the link: what an earlier one has published does not count
+	name  atomic.Pointer[string]
+	heard atomic.Uint64 // number of the last one
 }
 
 func newCanary(channel string) *canary {
 	c := &canary{id: uuid.NewString()[:8]}
 	c.name.Store(&channel)
-	c.heardAt.Store(fanout.Monotonic())
 	return c
 }
 
@@ -50,15 +46,15 @@ func (c *canary) channel() string { return *c.name.Load() }
 
 func (c *canary) payload(number uint64) string { return c.id + ":" + strconv.FormatUint(number, 10) }
 
-// hear takes what came on the canary's channel.
-func (c *canary) hear(payload string) {
+// hear takes what came on the canary's channel. It reports whether that is a canary of this link.
+func (c *canary) hear(payload string) bool {
 	id, text, _ := strings.Cut(payload, ":")
 	number, err := strconv.ParseUint(text, 10, 64)
 	if id != c.id || err != nil {
-		return
+		return false
 	}
 	c.heard.Store(number)
-	c.heardAt.Store(fanout.Monotonic())
+	return true
 }
 
 // canaryChannel is the channel of this keeper's canary; empty: it has none.
@@ -80,6 +76,7 @@ func (k *keeper) canaryChannel() string {
 func (k *keeper) canaryRefused(err error) {
 	k.mute.Store(nil)
 	k.noCanary.Store(true)
+	k.canaryAt.Store(0)
 	if !k.saidCanary.Swap(true) {
 		k.src.cfg.Log.Warn("redis refuses the canary: a link that is silently dead is noticed by PING only",
 			"redis", k.name(), "reason", k.src.place.scrub(err), "allow", "&"+canaryPrefix+"*")

@@ -69,6 +69,8 @@ func TestCanaryFindsMuteLink(t *testing.T) {
 			})
 			if d := time.Since(began); d < 2*time.Second {
 				t.Errorf("five mute links in %v: too fast", d)
+			} else if age := w.Links()[0].CanaryAge; age < d {
+				t.Errorf("the canary's age is %v after %v of mute links: it began anew with a link", age, d)
 			}
 			if w.Stats().Up {
 				t.Error("up although no canary is heard")

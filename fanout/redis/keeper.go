@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type keeper struct {
 	reconnects atomic.Uint64
 	noCanary   atomic.Bool // this link's is refused
 	saidCanary atomic.Bool
+	canaryAt   atomic.Int64              // when a canary was last heard, on whichever link, as fanout.Monotonic tells; at first: when a link had one; 0: there is none
 	said       atomic.Bool               // that Redis refuses a channel
 	mute       atomic.Pointer[time.Time] // since when no canary is heard; nil: one was, or none can be published
 	current    atomic.Pointer[link]
@@ -215,7 +217,9 @@ func (k *keeper) hear(ctx context.Context, lk *link, sink fanout.Sink) error {
 				continue
 			}
 			if lk.canary != nil && strings.HasPrefix(reply.Channel, canaryPrefix) {
-				lk.canary.hear(reply.Payload)
+				if lk.canary.hear(reply.Payload) {
+					k.canaryAt.Store(fanout.Monotonic())
+				}
 				continue
 			}
 		case *goredis.Subscription:
@@ -314,14 +318,15 @@ func movedTo(err error) (addr string, moved bool) {
 func (k *keeper) stats() LinkStats {
 	st := k.state.Load()
 	out := LinkStats{
-		Node: k.node, Up: st.up, LostAt: st.lostAt, LastError: st.reason,
+		Name: cmp.Or(k.node, k.src.name), Node: k.node, Up: st.up, LostAt: st.lostAt, LastError: st.reason,
 		Reconnects: k.reconnects.Load(), Messages: k.messages.Load(), CanaryAge: -1,
 	}
-	lk := k.current.Load()
-	if lk != nil {
+	if at := k.canaryAt.Load(); at != 0 {
+		out.CanaryAge = time.Duration(fanout.Monotonic() - at)
+	}
+	if lk := k.current.Load(); lk != nil {
 		out.Node = lk.node
-		if lk.canary != nil && !k.noCanary.Load() {
-			out.CanaryAge = time.Duration(fanout.Monotonic() - lk.canary.heardAt.Load())
+		if lk.canary != nil {
 			out.Canaries = lk.canary.heard.Load()
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 // link is one try at a subscription, and the subscription that came of it: one PubSub over one socket. It belongs to
@@ -99,6 +101,7 @@ func (k *keeper) subscribe(ctx context.Context, lk *link) error {
 		switch {
 		case err == nil:
 			lk.canary = newCanary(channel)
+			k.canaryAt.CompareAndSwap(0, fanout.Monotonic())
 		case isRefused(err):
 			k.canaryRefused(err)
 		case r.cfg.Mode == Sharded && isUnknown(err):

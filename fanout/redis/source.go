@@ -107,13 +107,14 @@ type Stats struct {
 
 // LinkStats is a snapshot of one link.
 type LinkStats struct {
+	Name       string // of the link, whichever address it has: the master's in mode Sharded, else that of the URL
 	Node       string // address that was asked for; empty: that of the URL
 	Up         bool
 	LostAt     time.Time
 	LastError  string
 	Reconnects uint64
 	Messages   uint64
-	CanaryAge  time.Duration // since the last canary was heard, or the link opened; negative: there is none
+	CanaryAge  time.Duration // since a canary was last heard, on this link or one before it; negative: there is none
 	Canaries   uint64        // number of the last canary that was heard on this link
 
 	Channels, Waiting            int
