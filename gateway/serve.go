@@ -216,10 +216,14 @@ func (g *gateway) ready() []admin.Check {
 	for _, lp := range stats.Loops {
 		open += lp.Sockets
 	}
+	redis := admin.Check{Name: "redis subscribed", OK: true, Detail: g.redis.String()}
+	if st := g.redis.Stats(); !st.Up { // a canary that was published and is not heard, or no answer to PING
+		redis.OK, redis.Detail = false, redis.Detail+": "+st.LastError
+	}
 	checks := []admin.Check{
 		{Name: "listening", OK: listening, Detail: g.server.Addr()},
 		{Name: "not draining", OK: !stats.Leaving},
-		{Name: "redis subscribed", OK: g.redis.Stats().Up, Detail: g.redis.String()},
+		redis,
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}
 	if g.verifier != nil {
