@@ -134,7 +134,7 @@ func (m *labelledMetric) collect(s *snapshot, metrics chan<- prometheus.Metric) 
 // The reasons and codes that are present from the first scrape on. Others appear with their first event.
 var (
 	knownCloses = []string{
-		"peer", "peer_gone",
+		"peer", "peer_gone", server.ClosedByLoop,
 		websocket.ErrProtocol.Label, websocket.ErrBinary.Label, websocket.ErrUTF8.Label, websocket.ErrMessageTooBig.Label,
 		websocket.ErrTooManyFrames.Label, protocol.ErrMessageTimeout.Label, protocol.ErrSlowConsumer.Label,
 		protocol.ErrHeartbeatMissed.Label, protocol.ErrInternal.Label, protocol.ErrRestart.Label,

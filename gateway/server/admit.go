@@ -10,6 +10,7 @@ import (
 
 // accept makes a connection of a socket, or refuses it: politely while there is room to linger, at once beyond.
 func (lp *loop) accept(gc gnet.Conn) gnet.Action {
+	lp.owner.mustOwn()
 	lp.n.accepted.Add(1)
 	sockets, most := lp.srv.sockets.Add(1), int64(lp.cfg.MaxConnections)
 	if sockets > most+int64(lp.srv.lingerRoom) {
@@ -18,8 +19,8 @@ func (lp *loop) accept(gc gnet.Conn) gnet.Action {
 	}
 	c := lp.conns.take()
 	c.gc, c.fd, c.key = gc, int32(gc.Fd()), keys.Add(1)
-	c.state, c.since = stateOpening, lp.now()
-	c.seen = c.since
+	c.state, c.accepted = stateOpening, lp.now()
+	c.lastSeen = c.accepted
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.current = c // gnet is inside OnOpen: it must not be closed under it
@@ -54,7 +55,7 @@ func (lp *loop) admit(c *conn, full bool) *http1.Refusal {
 			}
 		}
 	}
-	if !lp.srv.pace.take() {
+	if !lp.srv.acceptRate.take() {
 		return http1.RefuseRate
 	}
 	// Whom the proxy speaks for comes with the first bytes.
@@ -71,6 +72,7 @@ func (lp *loop) knowsAddresses() bool {
 
 // countAddress holds a connection against the limit of its address.
 func (lp *loop) countAddress(c *conn, addr netip.Addr) *http1.Refusal {
+	lp.owner.mustOwn()
 	switch {
 	case c.address != nil:
 		return nil
@@ -118,56 +120,4 @@ func (lp *loop) countForwarded(c *conn, req *http1.Request) *http1.Refusal {
 		via = c.ext.via
 	}
 	return lp.countAddress(c, http1.ClientAddr(via, req.ForwardedFor, lp.cfg.TrustedProxies))
-}
-
-// refuse answers a request that does not become a connection, and a socket that has not sent anything yet as soon as it
-// does, or has not for lingerFor. A proxy that finds an answer before it has sent its request may spoil the next try with
-// it: nginx reads what is left of the first answer as the beginning of the second, and takes a gateway that is well out
-// of its rotation. There is no proxy before an address that is over its limit, and no time for one when too many wait
-// already.
-func (lp *loop) refuse(c *conn, r *http1.Refusal) {
-	if c.flags&flagAsked == 0 && lp.setAside(c) <= int64(lp.srv.lingerRoom) && r != http1.RefuseAddress {
-		c.extension().refusal = r
-		lp.wheel.schedule(&lp.conns, c, lp.now()+seconds(lingerFor))
-		return
-	}
-	lp.countRefusal(r)
-	lp.event(c, "refused", r.Reason)
-	lp.turnAway(c, http1.AppendRefusal(lp.out[:0], r))
-}
-
-// turnAway writes the last answer to a socket that does not become a connection. It may linger until it has read it,
-// but not in the place of a connection: whoever is refused could else keep others out. When too many linger already it
-// is cut at once.
-func (lp *loop) turnAway(c *conn, answer []byte) {
-	lp.linger(c)
-	lingering := lp.setAside(c)
-	lp.write(c, answer)
-	lp.out = answer[:0]
-	if lingering > int64(lp.srv.lingerRoom) {
-		lp.cut(c, "refused")
-		return
-	}
-	lp.hangUp(c)
-}
-
-// setAside counts a socket as refused, which is apart from connections, and returns how many are.
-func (lp *loop) setAside(c *conn) int64 {
-	if c.flags&flagRefused != 0 {
-		return lp.srv.refused.Load()
-	}
-	c.flags |= flagRefused
-	return lp.srv.refused.Add(1)
-}
-
-// countRefusal counts a refusal, and says once a second that limits are met.
-func (lp *loop) countRefusal(r *http1.Refusal) {
-	lp.n.refused.add(r.Reason, 1)
-	switch r {
-	case http1.RefuseFull, http1.RefuseRate, http1.RefuseAddress:
-		now := lp.now()
-		if last := lp.srv.warned.Load(); last != now && lp.srv.warned.CompareAndSwap(last, now) {
-			lp.cfg.Log.Warn("newcomers are refused", "reason", r.Reason, "sockets", lp.srv.sockets.Load())
-		}
-	}
 }

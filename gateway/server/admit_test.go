@@ -178,7 +178,7 @@ func TestNewcomersASecond(t *testing.T) {
 
 func TestPace(t *testing.T) {
 	t.Parallel()
-	p := newPace(1000)
+	p := newAcceptRate(1000)
 	taken := 0
 	for range 5000 {
 		if p.take() {
@@ -188,7 +188,7 @@ func TestPace(t *testing.T) {
 	if taken < 1000 || taken == 5000 {
 		t.Errorf("%d of 5000 at once, want a second's worth and what time passed", taken)
 	}
-	unbounded := newPace(0)
+	unbounded := newAcceptRate(0)
 	for range 5000 {
 		if !unbounded.take() {
 			t.Fatal("refused without a bound")

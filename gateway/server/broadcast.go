@@ -55,6 +55,7 @@ func (lp *loop) startTurn() {
 // false when the deadline came before the end; then the walk stands where it is, members may come and go, and the
 // next call goes on.
 func (lp *loop) sendTurn(deadline int64) bool {
+	lp.owner.mustOwn()
 	if !lp.sending {
 		return true
 	}
@@ -92,6 +93,7 @@ func (lp *loop) sendTurn(deadline int64) bool {
 }
 
 func (lp *loop) startBundle(bundle fanout.Bundle) {
+	lp.owner.mustOwn()
 	lp.bundle, lp.width = bundle, 0
 	lp.forms[protocol.Plain].bytes = bundle.Bytes
 	if bundle.Channel == "" {
@@ -193,6 +195,7 @@ func (lp *loop) joinIn(form protocol.Form) []byte {
 // keepBundle appends the frames of the bundle to a connection's backlog, in the form that goes to it. The first sent
 // bytes are sent.
 func (lp *loop) keepBundle(c *conn, form protocol.Form, sent int) {
+	lp.owner.mustOwn()
 	for i, plain := range lp.bundle.Frames {
 		f := plain.In(form)
 		if sent >= f.Len() {
@@ -221,6 +224,7 @@ func (lp *loop) heldOf(i int, form protocol.Form, f *protocol.Frame) *held {
 
 // endBundle notes that the bundle's last write is done.
 func (lp *loop) endBundle() {
+	lp.owner.mustOwn()
 	lp.written = fanout.Monotonic()
 	for _, at := range lp.bundle.TakenAt {
 		lp.published(lp.written - at)
@@ -237,6 +241,7 @@ func (lp *loop) countPublication(latency int64) {
 
 // forgetBundle counts in which forms the bundle went out, and lets go of it. What backlogs hold of it stays theirs.
 func (lp *loop) forgetBundle() {
+	lp.owner.mustOwn()
 	for form := range lp.forms {
 		bf := &lp.forms[form]
 		if form != int(protocol.Plain) && bf.bytes != nil {

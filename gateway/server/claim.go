@@ -57,5 +57,11 @@ func shareWithLoops(ln *net.TCPListener) error {
 }
 
 // release lets go of the port: the loops hold it now. Clients that the kernel put into the claim's queue meanwhile
-// are refused, as they would have been before.
-func (p *portClaim) release() { _ = p.ln.Close() }
+// are refused, as they would have been before. To close the socket is not enough: a process that is being started just
+// now has a copy of it, and the kernel would go on to put clients into its queue.
+func (p *portClaim) release() {
+	if raw, err := p.ln.(*net.TCPListener).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // fails if it is released already
+	}
+	_ = p.ln.Close()
+}

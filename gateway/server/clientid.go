@@ -33,15 +33,18 @@ func (ids clientIDs) key(id string) (key uint64, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	key = (binary.BigEndian.Uint64(u[8:]) ^ ids.mask) * idGather & (1<<62 - 1)
+	key = (binary.BigEndian.Uint64(u[8:]) ^ ids.mask) * idGather & (mostKeys - 1)
 	return key, ids.of(key) == u.String()
 }
 
-// of returns the client id of a key. Keys must be below 2^62: the two highest bits are the UUID's variant.
+// mostKeys is one more than the highest key that makes an id: the two highest bits are the UUID's variant.
+const mostKeys = 1 << 62
+
+// of returns the client id of a key, which must be below mostKeys.
 func (ids clientIDs) of(key uint64) string {
 	var u uuid.UUID
 	binary.BigEndian.PutUint64(u[:8], ids.high)
-	mixed := (key*idSpread ^ ids.mask) & (1<<62 - 1)
+	mixed := (key*idSpread ^ ids.mask) & (mostKeys - 1)
 	binary.BigEndian.PutUint64(u[8:], mixed)
 	u[6] = u[6]&0x0f | 0x40 // version 4, RFC 9562 section 5.4
 	u[8] = u[8]&0x3f | 0x80 // variant

@@ -46,6 +46,7 @@ func (lp *loop) command(c *conn, cmd *protocol.Command, err error, within bool) 
 
 // subscribe acknowledges a subscription that exists already, and counts it once. The right to it is checked anew.
 func (lp *loop) subscribe(c *conn, id []byte, name string) {
+	lp.owner.mustOwn()
 	if !lp.may(c, name) {
 		lp.refuseCommand(c, id, name, protocol.ErrorForbidden, "the token does not allow this channel")
 		return
@@ -73,6 +74,7 @@ func (lp *loop) hear(c *conn, id []byte, name string) {
 // unsubscribe acknowledges even when there was no subscription: afterwards there is none. A subscription that still waits
 // to be confirmed is acknowledged first.
 func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
+	lp.owner.mustOwn()
 	for _, w := range lp.stopWaiting(c, name) {
 		lp.answer(c, &protocol.Message{Type: protocol.MessageSubscribed, ID: w.id, Channel: name})
 	}

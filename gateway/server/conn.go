@@ -34,17 +34,17 @@ type conn struct {
 
 	// Owned by the loop.
 	ext           *connExt           // what few connections need; nil for an idle one
-	who           *identity.Identity // whose it is; a mere label without a verifier; nil when nothing was said
-	address       *address           // that it counts for; nil without a limit and without trusted proxies
+	identity      *identity.Identity // of the client; only a label if no tokens are asked for; nil if it gave none
+	address       *address           // whose connections it is counted among; nil without a limit and without trusted proxies
 	subs          fanout.Subscriptions
 	count         uint16 // channels subscribed to
-	spent         uint16 // of its burst of messages, at the second seen
+	burstUsed     uint16 // messages that are counted against the burst, as of second lastSeen
 	state         connState
 	flags         connFlags
 	dialectNumber uint8  // open: its dialect, as dialects counts them
 	heartbeat     uint8  // which message heartbeat was the last, modulo 256
-	seen          uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
-	since         uint32 // second of the accept
+	lastSeen      uint32 // opening: second of the accept; open: of the last sign of life; closing: of its start
+	accepted      uint32 // second of the accept
 	next          uint32 // timing wheel: the list of its slot, by record; 0 is none
 	prev          uint32
 	due           uint32 // second at which the wheel looks at it; 0: it is not on the wheel
@@ -53,12 +53,12 @@ type conn struct {
 type connFlags uint8
 
 const (
-	flagPinged connFlags = 1 << iota // a ping was sent after seen
-	flagWatched
-	flagEnding  // on the list of those to be ended
-	flagProxied // opening: a PROXY protocol header must come first
-	flagRefused // opening, closing: it counts in Server.refused
-	flagAsked   // opening: it has sent something, or had its time to
+	flagPinged  connFlags = 1 << iota // a ping was sent after lastSeen
+	flagWatched                       // the watcher knows its socket
+	flagEnding                        // on the list of those to be ended
+	flagProxied                       // opening: a PROXY protocol header must come first
+	flagRefused                       // opening, closing: it counts in Server.refused
+	flagAsked                         // opening: it has sent something, or had its time to
 )
 
 // connRef names a connection. Its record may be another's by the time that it is looked up.
@@ -85,15 +85,15 @@ var keys atomic.Uint64
 
 // connExt is what a connection needs while something is unfinished.
 type connExt struct {
-	in        []byte         // opening: the request head so far
-	via       netip.Addr     // opening: the proxy that the PROXY protocol header names
-	refusal   *http1.Refusal // opening: what the request will be answered, whatever it says
-	reader    websocket.Reader
-	midSince  uint32      // second at which the unfinished message began
-	held      *unfinished // what in or reader hold, as Server.inbound counts it
-	backlog   backlog
-	waiting   []*waiter // open: subscriptions that are not confirmed yet
-	discarded int       // closing: bytes thrown away
+	head            []byte         // opening: the request head so far
+	via             netip.Addr     // opening: the proxy that the PROXY protocol header names
+	refusal         *http1.Refusal // opening: what the request will be answered, whatever it says
+	reader          websocket.Reader
+	unfinishedSince uint32      // second at which the unfinished message began
+	held            *unfinished // what in or reader hold, as Server.inbound counts it
+	backlog         backlog
+	waiting         []*waiter // open: subscriptions that are not confirmed yet
+	discarded       int       // closing: bytes thrown away
 }
 
 // member is how a connection appears in the index: enough to write to it without touching its record.
@@ -112,7 +112,7 @@ func (c *conn) extension() *connExt {
 
 // dropExt frees the extension if no field of it is used.
 func (c *conn) dropExt() {
-	if e := c.ext; e != nil && e.in == nil && !e.reader.Mid() && e.backlog.empty() && len(e.waiting) == 0 && c.state != stateClosing {
+	if e := c.ext; e != nil && e.head == nil && !e.reader.Mid() && e.backlog.empty() && len(e.waiting) == 0 && c.state != stateClosing {
 		c.ext = nil
 	}
 }

@@ -47,6 +47,7 @@ func (lp *loop) startDialect(c *conn, req *http1.Request) {
 
 // startForm notes in which form publications go to the connection.
 func (lp *loop) startForm(c *conn) {
+	lp.owner.mustOwn()
 	if form := c.dialect().Form(); form != protocol.Plain {
 		lp.takes[form].set(c.slot)
 		lp.n.compressing.Add(1)
@@ -55,6 +56,7 @@ func (lp *loop) startForm(c *conn) {
 
 // stopForm forgets in which form publications go to the connection: none do any more.
 func (lp *loop) stopForm(c *conn) {
+	lp.owner.mustOwn()
 	if form := c.dialect().Form(); form != protocol.Plain {
 		lp.takes[form].clear(c.slot)
 		lp.n.compressing.Add(-1)
@@ -74,15 +76,18 @@ func (lp *loop) formOf(slot uint32) protocol.Form {
 }
 
 // answer tells a connection something, in its dialect: at once, or, if gnet is calling us for it, with whatever else it
-// is told before the callback ends. m is not kept.
+// is told before the callback ends. A connection that is not open any more is told nothing. m is not kept.
 func (lp *loop) answer(c *conn, m *protocol.Message) {
 	lp.owner.mustOwn()
-	lp.said = *m // in memory of the loop: what an interface is given is else allocated
-	lp.said.Timestamp = time.Now().UnixMilli()
-	if c == lp.current {
-		lp.out = c.dialect().AppendMessage(lp.out, &lp.said)
+	if c.state != stateOpen {
 		return
 	}
-	lp.scratch = c.dialect().AppendMessage(lp.scratch[:0], &lp.said)
+	lp.answering = *m // in memory of the loop: what an interface is given is else allocated
+	lp.answering.Timestamp = time.Now().UnixMilli()
+	if c == lp.current {
+		lp.out = c.dialect().AppendMessage(lp.out, &lp.answering)
+		return
+	}
+	lp.scratch = c.dialect().AppendMessage(lp.scratch[:0], &lp.answering)
 	lp.write(c, lp.scratch)
 }

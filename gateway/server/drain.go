@@ -77,6 +77,7 @@ type drainState struct {
 
 // drainAfter begins once what was posted before is sent: it lies in the turn under way or in the one behind it.
 func (lp *loop) drainAfter(turn uint64) {
+	lp.owner.mustOwn()
 	if lp.sending && lp.n.turns.Load() <= turn {
 		lp.call(func() { lp.drainAfter(turn) })
 		return
@@ -101,6 +102,7 @@ func (lp *loop) refuseOpening(c *conn) int {
 // drainTo has connections told that this part of the window is over. Of those that are left it tells what the time that
 // has passed is of the time that was left, so the last are told at the window's end, however many leave by themselves.
 func (lp *loop) drainTo(done float64) {
+	lp.owner.mustOwn()
 	d := &lp.drain
 	if d.tell == nil {
 		return

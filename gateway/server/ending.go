@@ -13,30 +13,33 @@ import (
 
 // ending is a connection that is to be ended when no walk over subscribers is under way.
 type ending struct {
-	who   connRef
+	ref   connRef
 	err   *websocket.CloseError // nil: the socket is broken, close it
 	label string                // why, for the metric, when err is nil
 }
 
-// end has a connection closed with err, at the latest when the callback of gnet that is running ends.
+// end has a connection ended with err: when the running callback of gnet is done, or in the next step of work.
 func (lp *loop) end(c *conn, err *websocket.CloseError) {
+	lp.owner.mustOwn()
 	if c.flags&flagEnding == 0 {
 		c.flags |= flagEnding
-		lp.endings = append(lp.endings, ending{who: c.ref(), err: err})
+		lp.endings = append(lp.endings, ending{ref: c.ref(), err: err})
 	}
 }
 
-// cut has a connection closed whose socket is of no more use.
+// cut has the socket of a connection closed, without a close frame: nobody would read it.
 func (lp *loop) cut(c *conn, label string) {
+	lp.owner.mustOwn()
 	c.flags |= flagEnding
-	lp.endings = append(lp.endings, ending{who: c.ref(), label: label})
+	lp.endings = append(lp.endings, ending{ref: c.ref(), label: label})
 }
 
-// settle carries out what end and cut have put on the list. It reports false when the deadline came before the last: the
-// rest goes first when the loop works again, so that no publication meets a connection that is to be ended. However late
-// it is, one is ended: to take a connection off its channels takes half a millisecond if it has a thousand. No walk over
-// subscribers may be half-way through a slice of the index.
+// settle ends the connections that end and cut have put on the list. It reports false if the deadline came before the last
+// one. Then the rest is ended first when the loop works again, so that nothing more is sent to them. At least one is
+// ended, however late it is. The clock is looked at after each, because it takes half a millisecond to take a connection
+// off a thousand channels. No walk over subscribers may be half-way through a slice of the index.
 func (lp *loop) settle(deadline int64) bool {
+	lp.owner.mustOwn()
 	for len(lp.endings) > 0 {
 		lp.settleAt(0)
 		if len(lp.endings) > 0 && fanout.Monotonic() > deadline {
@@ -46,9 +49,10 @@ func (lp *loop) settle(deadline int64) bool {
 	return true
 }
 
-// settleSince carries out what the callback of gnet that is running has put on the list, which had from entries before.
-// Those are work's, which has a deadline.
+// settleSince ends the connections that the running callback of gnet has put on the list. The list had from entries
+// before: those are left to work, which has a deadline.
 func (lp *loop) settleSince(from int) {
+	lp.owner.mustOwn()
 	for len(lp.endings) > from { // ending one connection can put another on the list
 		lp.settleAt(from)
 	}
@@ -57,7 +61,7 @@ func (lp *loop) settleSince(from int) {
 func (lp *loop) settleAt(i int) {
 	e := lp.endings[i]
 	lp.endings = slices.Delete(lp.endings, i, i+1) // before it is ended: if that panics, it is not tried again
-	c := lp.connOf(e.who)
+	c := lp.connOf(e.ref)
 	if c == nil || c.state == stateDead {
 		return
 	}
@@ -107,8 +111,9 @@ func (lp *loop) goodbye(c *conn, err *websocket.CloseError) {
 	lp.hangUp(c)
 }
 
-// keepHalfSent forgets what waits for a connection that is too slow, but for what must be finished.
+// keepHalfSent drops the backlog of a connection that is too slow. A frame that is half sent is kept: it must be finished.
 func (lp *loop) keepHalfSent(c *conn) {
+	lp.owner.mustOwn()
 	b := &c.ext.backlog
 	if b.empty() {
 		return
@@ -121,15 +126,16 @@ func (lp *loop) keepHalfSent(c *conn) {
 	lp.rank(c)
 }
 
-// linger enters the last state but one: the last bytes are on their way, and what the client still sends is thrown away,
-// for lingerFor and maxLinger at most.
+// linger begins the closing state: the last bytes are on their way, and what the client still sends is thrown away. That
+// lasts lingerFor, and maxLinger bytes, at most.
 func (lp *loop) linger(c *conn) {
-	c.state, c.seen = stateClosing, lp.now()
+	lp.owner.mustOwn()
+	c.state, c.lastSeen = stateClosing, lp.now()
 	if c.ext != nil {
-		c.ext.in, c.ext.reader = nil, websocket.Reader{}
+		c.ext.head, c.ext.reader = nil, websocket.Reader{}
 		lp.countUnfinished(c, false)
 	}
-	lp.wheel.schedule(&lp.conns, c, c.seen+seconds(lingerFor))
+	lp.wheel.schedule(&lp.conns, c, c.lastSeen+seconds(lingerFor))
 }
 
 // hangUp ends our side of the stream once everything is handed to the kernel. The client reads it all and closes.
@@ -163,12 +169,16 @@ func (lp *loop) leave(c *conn) {
 	lp.stopForm(c)
 }
 
-// forget gives back the record of a connection that gnet is closing, whoever wanted it.
-func (lp *loop) forget(c *conn) {
+// ClosedByLoop is the reason of connections that were open when their loop ended.
+const ClosedByLoop = "loop_ended"
+
+// forget gives back the record of a connection that gnet is closing. label tells why, if it is still open: that nobody has
+// counted yet.
+func (lp *loop) forget(c *conn, label string) {
 	lp.owner.mustOwn()
-	if c.state == stateOpen { // the client left without a close frame
-		lp.n.closed.add("peer_gone", 1)
-		lp.event(c, "closed", "peer_gone")
+	if c.state == stateOpen {
+		lp.n.closed.add(label, 1)
+		lp.event(c, "closed", label)
 	}
 	lp.release(c)
 	lp.publishGauges()
@@ -192,6 +202,7 @@ func (lp *loop) release(c *conn) {
 
 // uncount takes a connection out of what all loops count together.
 func (lp *loop) uncount(c *conn) {
+	lp.owner.mustOwn()
 	if c.address != nil {
 		lp.srv.addresses.put(c.address)
 		c.address = nil

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/carillon-ws/carillon/fanout"
@@ -8,8 +10,8 @@ import (
 	"github.com/carillon-ws/carillon/protocol/http1"
 )
 
-// engine is one life of a loop's gnet engine: its connections, and all that is about them. When gnet ends an engine, its
-// connections are gone, and the loop gets a new one.
+// engine is one life of a loop's gnet engine: its connections, and all state about them. When gnet ends an engine, its
+// connections are gone, and the loop starts with an empty engine.
 //
 // Owned by the loop.
 type engine struct {
@@ -27,22 +29,23 @@ type engine struct {
 	endings  []ending
 	sweeps   []*sweep
 	drain    drainState
-	calls    []func() // taken from the mailbox, not yet run
+	calls    []call   // taken from the mailbox, not yet run
 	writable []uint32 // taken from the mailbox, not yet flushed
 	wake     selfWake
 
-	atHand  *conn // the connection that work is busy with: a panic ends it
+	atHand  *conn // the connection that is being flushed, timed out or ended: if that panics, the panic ends it
 	current *conn // the connection that gnet is calling us for
+	broken  bool  // a connection could not be taken out of the engine: it must end
 
-	upgrader *http1.Upgrader
-	decoder  protocol.Decoder
-	limits   []limits         // by dialect
-	said     protocol.Message // the answer that is being encoded
-	out      []byte           // answers to the connection at hand, written together
-	scratch  []byte
-	pong     heartbeatFrame
-	events   eventLog
-	panics   panicLog
+	upgrader  *http1.Upgrader
+	decoder   protocol.Decoder
+	limits    []limits         // by dialect
+	answering protocol.Message // the answer that is being encoded
+	out       []byte           // answers to the connection at hand, written together
+	scratch   []byte
+	pong      heartbeatFrame
+	events    eventLog
+	panics    panicLog
 
 	broadcast
 	published func(latency int64) // loop.countPublication; tests replace it
@@ -62,29 +65,38 @@ func newEngine(lp *loop, el gnet.EventLoop) *engine {
 	return e
 }
 
-// begin takes the event loop that gnet runs for us, the first time it calls us on it: from now on the loop has a new
-// engine.
+// begin makes a new engine of the event loop that gnet calls us on, the first time it does.
 func (lp *loop) begin(el gnet.EventLoop) {
 	if lp.el == el {
 		return
 	}
-	if lp.el != nil { // an engine that ended before it had its self-wake
-		lp.stopped()
-	}
-	lp.abandon()
 	lp.owner.adopt()
 	lp.engine = newEngine(lp, el)
-	lp.asked.Store(false)
-	lp.publishOldest()
 	lp.mailbox.mu.Lock()
 	lp.mailbox.el = el
 	lp.mailbox.awake = false
 	lp.mailbox.mu.Unlock()
 }
 
-// abandon gives back what an engine that is over still holds of what the whole process counts. gnet closes the connections
-// of an engine that it ends, and forget has given them back: this is for an engine that was ended because it could not.
-func (lp *loop) abandon() {
+// closeMailbox is called when the engine is ending, before gnet closes the descriptor that wakes it: from now on nothing
+// is posted, and nobody wakes the loop. Whoever did would write to whatever has that number next. Safe to call from any
+// goroutine, and more than once.
+func (lp *loop) closeMailbox() {
+	lp.mailbox.mu.Lock()
+	lp.mailbox.el = nil
+	lp.mailbox.mu.Unlock()
+	lp.mailbox.waking.Wait()
+}
+
+// retire gives back what the engine still holds when gnet has ended it. The connections that gnet has closed were given
+// back one by one. What is left are those that could not be, and everything that waits for an answer. It runs on the
+// goroutine that started the engine, which has the loop for itself then.
+func (lp *loop) retire() {
+	lp.owner.adopt()
+	lp.closeMailbox()
+	lp.endSweeps()
+	lp.loseMail()
+	lp.wake.close()
 	lp.cfg.Interest.Forget(lp.id)
 	for slot := uint32(1); slot <= lp.conns.used; slot++ {
 		lp.uncount(lp.conns.at(slot))
@@ -95,20 +107,25 @@ func (lp *loop) abandon() {
 	lp.n.backlogged.Store(0)
 	lp.n.backlogBytes.Store(0)
 	lp.n.waiting.Store(0)
+	lp.engine = newEngine(lp, nil)
+	lp.publishGauges()
+	lp.publishOldest()
+	lp.asked.Store(false)
+	lp.owner.disown()
 }
 
-// stopped is called when the engine closes the self-wake: the loop is ending, and its connections with it.
-func (lp *loop) stopped() {
-	lp.mailbox.mu.Lock()
-	lp.mailbox.el = nil
-	lp.mailbox.batch.Reset()
-	lp.mailbox.calls, lp.mailbox.writable = nil, nil
-	lp.mailbox.mu.Unlock()
-	// gnet closes the loop's event descriptor as soon as its loop has ended. Whoever is about to wake the loop would then
-	// write to whatever has that number next.
-	lp.mailbox.waking.Wait()
-	lp.endSweeps()
-	lp.wake.close()
-	lp.el = nil
-	lp.owner.disown()
+// loseMail throws away what the engine has not come to, and tells those who wait for it.
+func (lp *loop) loseMail() {
+	lp.owner.mustOwn()
+	mb := &lp.mailbox
+	mb.mu.Lock()
+	calls := slices.Concat(lp.calls, mb.calls)
+	lp.calls, mb.calls, mb.writable = nil, nil, nil
+	mb.batch.Reset()
+	mb.mu.Unlock()
+	for _, c := range calls {
+		if c.lost != nil {
+			c.lost()
+		}
+	}
 }

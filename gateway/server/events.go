@@ -21,11 +21,12 @@ func (lp *loop) event(c *conn, what, reason string) {
 	}
 	lp.events.logged++
 	lp.cfg.Log.Debug("connection", "event", what, "reason", reason, "loop", lp.id, "client", lp.srv.ids.of(c.key),
-		"remote", c.gc.RemoteAddr().String(), "age_s", lp.now()-c.since)
+		"remote", c.gc.RemoteAddr().String(), "age_s", lp.now()-c.accepted)
 }
 
 // nextSecond lets events be logged again, and says how many were not. Runs on the loop, once a second.
 func (lp *loop) nextSecond() {
+	lp.owner.mustOwn()
 	if lp.events.left > 0 {
 		lp.cfg.Log.Debug("connection events left out", "loop", lp.id, "events", lp.events.left)
 	}

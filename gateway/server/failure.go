@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"runtime/debug"
 	"time"
 
@@ -25,14 +24,22 @@ func (lp *loop) recoverWork(err *error) {
 		return
 	}
 	lp.sayPanic(p, lp.atHand)
-	if c := lp.atHand; c != nil {
-		lp.atHand = nil
-		// gone takes it out of everything; if that fails, too, the loop begins anew.
-		if c.state != stateFree && errors.Is(lp.el.Close(c.gc), gneterrors.ErrEngineShutdown) {
-			*err = gneterrors.ErrEngineShutdown
-		}
+	lp.closeAtHand()
+	if lp.broken {
+		*err = gneterrors.ErrEngineShutdown
+		return
 	}
 	lp.again()
+}
+
+// closeAtHand closes the socket of the connection that a handler failed for. OnClose takes it out of everything. If that
+// fails, too, the engine is broken.
+func (lp *loop) closeAtHand() {
+	lp.owner.mustOwn()
+	if c := lp.atHand; c != nil && c.state != stateFree {
+		_ = lp.el.Close(c.gc) // fails if the engine is broken
+	}
+	lp.atHand = nil
 }
 
 // recoverTurn drops a turn that panics: nobody knows who has got what of it. What can fail once can fail for each of a
@@ -51,6 +58,7 @@ func (lp *loop) recoverTurn() {
 // dropTurn gives the turn up, and has a gap told on each of its channels. If the turn before was dropped too, only
 // publications are told of: or a gap that cannot be sent would be followed by a gap, for ever.
 func (lp *loop) dropTurn() {
+	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	lost := uint64(0)
 	mb.mu.Lock()

@@ -788,7 +788,7 @@ func TestOurTrap08NothingIsLeftInGnet(t *testing.T) {
 				}
 				switch e := c.ext; {
 				case e == nil:
-				case e.in != nil:
+				case e.head != nil:
 					n["head"]++
 				case e.reader.Mid():
 					n["message"]++

@@ -31,7 +31,7 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 			return time.Second, gnet.Shutdown
 		}
 		lp.boot.done = true
-		if !lp.call(func() { lp.wake = selfWake{fd: fd} }) {
+		if !lp.giveSelfWake(fd) {
 			_ = unix.Close(int(fd)) // the loop has ended since
 			return time.Second, gnet.None
 		}
@@ -49,18 +49,21 @@ func (lp *loop) OnTick() (time.Duration, gnet.Action) {
 	return time.Second, gnet.None
 }
 
+// giveSelfWake hands the loop the end of its self-wake that is written to. It reports false if the loop has ended: then
+// the descriptor is still the caller's.
+func (lp *loop) giveSelfWake(fd int32) bool {
+	return lp.callOr(func() { lp.wake = selfWake{fd: fd} }, func() { _ = unix.Close(int(fd)) })
+}
+
 // isUp says that the loop listens. That is a sign of life as well: it may not have come to its first work yet.
 func (lp *loop) isUp() {
-	lp.n.beat.Store(int64(nowSeconds()))
+	lp.n.lastWork.Store(int64(nowSeconds()))
 	lp.upOnce.Do(func() { close(lp.up) })
 }
 
 // OnShutdown runs when the loop has ended, on the goroutine that started it.
 func (lp *loop) OnShutdown(gnet.Engine) {
-	lp.mailbox.mu.Lock()
-	lp.mailbox.el = nil // if it ended before it had its self-wake, nothing else has told
-	lp.mailbox.mu.Unlock()
-	lp.mailbox.waking.Wait()
+	lp.closeMailbox() // if it ended before it had its self-wake, nothing else has told
 	close(lp.boot.over)
 }
 
@@ -92,6 +95,10 @@ func (lp *loop) OnTraffic(gc gnet.Conn) (action gnet.Action) {
 		}
 		lp.out = lp.out[:0]
 		lp.current = nil
+		if lp.broken {
+			action = gnet.Shutdown
+			return
+		}
 		if c.state == stateDead {
 			action = gnet.Close
 			return
@@ -116,27 +123,47 @@ func (lp *loop) onSelfWake(gc gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// failed ends the connection whose handler panicked; the engine and the others go on.
+// failed ends the connection that a callback for c has failed for; the engine and the others go on. That is c itself, or
+// another one that was ended behind what c sent.
 func (lp *loop) failed(c *conn, p any) {
-	lp.sayPanic(p, c)
-	lp.goodbye(c, protocol.ErrInternal)
+	lp.owner.mustOwn()
+	if lp.atHand == nil {
+		lp.sayPanic(p, c)
+		lp.goodbye(c, protocol.ErrInternal)
+		return
+	}
+	lp.sayPanic(p, lp.atHand)
+	if lp.atHand != c {
+		lp.closeAtHand()
+		return
+	}
+	lp.atHand = nil
+	lp.closeSocket(c, protocol.ErrInternal.Label) // goodbye has failed already
 }
 
-// OnClose runs on the loop, once for each OnOpen, before the descriptor is closed.
-func (lp *loop) OnClose(gc gnet.Conn, _ error) (action gnet.Action) {
+// OnClose runs on the loop, once for each OnOpen, before the descriptor is closed. err is nil if it was not the socket
+// that ended.
+func (lp *loop) OnClose(gc gnet.Conn, err error) (action gnet.Action) {
 	// A connection that could not be taken out of the index would be written to when its descriptor is a stranger's:
 	// rather the loop begins anew.
 	defer lp.recoverCallback(&action, gnet.Shutdown)
 	c, ok := gc.Context().(*conn)
 	if !ok {
 		if _, isWake := gc.Context().(selfWakeMark); isWake {
-			lp.stopped()
+			lp.closeMailbox()
 		} else {
 			lp.srv.sockets.Add(-1) // shed in OnOpen
 		}
 		return gnet.None
 	}
-	lp.forget(c)
+	switch {
+	case c == lp.atHand:
+		lp.forget(c, protocol.ErrInternal.Label)
+	case err == nil:
+		lp.forget(c, ClosedByLoop)
+	default:
+		lp.forget(c, "peer_gone")
+	}
 	return gnet.None
 }
 
@@ -146,5 +173,6 @@ func (lp *loop) recoverCallback(action *gnet.Action, then gnet.Action) {
 		lp.sayPanic(p, nil)
 		lp.current, lp.atHand = nil, nil
 		*action = then
+		lp.broken = lp.broken || then == gnet.Shutdown
 	}
 }

@@ -25,7 +25,7 @@ func (lp *loop) ping(c *conn, now uint32, look func(uint32) bool) bool {
 	if look(due) {
 		// The loop may come to it late. The time that the connection was not asked does not count as silence, so the pong
 		// is awaited from now on.
-		lp.alive(c, c.seen+now-due)
+		lp.alive(c, c.lastSeen+now-due)
 		c.flags |= flagPinged
 		lp.scratch = c.dialect().AppendPing(lp.scratch[:0])
 		lp.write(c, lp.scratch)
@@ -36,8 +36,9 @@ func (lp *loop) ping(c *conn, now uint32, look func(uint32) bool) bool {
 
 // alive notes that a connection is known to be alive at a second.
 func (lp *loop) alive(c *conn, second uint32) {
+	lp.owner.mustOwn()
 	lp.refill(c, second)
-	c.seen = second
+	c.lastSeen = second
 	c.flags &^= flagPinged
 }
 
@@ -54,7 +55,7 @@ func (lp *loop) backlogSent(c *conn) {
 // its key, so that connections that came together are not pinged together for ever after.
 func (lp *loop) pingAt(c *conn) uint32 {
 	interval := seconds(lp.cfg.PingInterval)
-	return c.seen + interval - uint32(c.key%uint64(interval/4+1))
+	return c.lastSeen + interval - uint32(c.key%uint64(interval/4+1))
 }
 
 // heartbeat sends the message heartbeat when a new one is due: a pong that nobody asked for. A page cannot see pings, so
@@ -75,9 +76,10 @@ func (lp *loop) heartbeat(c *conn, now uint32, look func(uint32) bool) {
 
 // startHeartbeat has the first heartbeat come within an interval of `connected`, and not before it.
 func (lp *loop) startHeartbeat(c *conn) {
+	lp.owner.mustOwn()
 	if lp.cfg.Heartbeat > 0 {
 		every := heartbeatEvery(lp.cfg.Heartbeat)
-		c.heartbeat = uint8((c.seen + uint32(c.key%uint64(every))) / every)
+		c.heartbeat = uint8((c.lastSeen + uint32(c.key%uint64(every))) / every)
 	}
 }
 

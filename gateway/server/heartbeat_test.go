@@ -90,7 +90,7 @@ func TestFirstHeartbeatsAreSpread(t *testing.T) {
 		for slot := uint32(1); slot <= lp.conns.used; slot++ {
 			c := lp.conns.at(slot)
 			due := lp.pingAt(c)
-			if early := c.seen + interval - due; early > interval/4 {
+			if early := c.lastSeen + interval - due; early > interval/4 {
 				t.Fatalf("pinged %d s early", early)
 			}
 			pings[due]++
@@ -137,9 +137,9 @@ func TestHeartbeatDoesNotOvertakeTheHandshake(t *testing.T) {
 			before := lp.n.sentBytes.Load()
 			second := int64(time.Second)
 			for boundary := (fanout.Monotonic()/second + 1) * second; fanout.Monotonic() < boundary+1000; {
-				c.seen = lp.now()
+				c.lastSeen = lp.now()
 				lp.startHeartbeat(c)
-				lp.expireOpen(c, c.seen)
+				lp.expireOpen(c, c.lastSeen)
 				lp.wheel.remove(&lp.conns, c)
 			}
 			if sent := lp.n.sentBytes.Load() - before; sent != 0 {
@@ -215,7 +215,7 @@ func TestProgressOfABacklogIsLife(t *testing.T) {
 		eventually(t, "the backlog is gone", func() bool { return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 0 })
 		onLoop(t, lp, func() { // from here on it is asked again
 			c := lp.conns.at(slot)
-			if idle := lp.now() - c.seen; idle > 60 || c.flags&flagPinged != 0 || c.due == 0 {
+			if idle := lp.now() - c.lastSeen; idle > 60 || c.flags&flagPinged != 0 || c.due == 0 {
 				t.Errorf("pinged before: %t: after the backlog: idle for %d s, flags %b, due %d", pinged, idle, c.flags, c.due)
 			}
 			sentAt := lp.pingAt(c)

@@ -69,7 +69,7 @@ func (lp *loop) subscribePersonal(c *conn) {
 	if lp.cfg.Verifier == nil || lp.cfg.PersonalChannel == "" {
 		return
 	}
-	raw := strings.ReplaceAll(lp.cfg.PersonalChannel, "{sub}", c.who.User)
+	raw := strings.ReplaceAll(lp.cfg.PersonalChannel, "{sub}", c.identity.User)
 	name, err := protocol.ParseChannel(raw)
 	if err != nil {
 		lp.refuseCommand(c, nil, echoable([]byte(raw)), protocol.ErrorBadChannel, err.Error())
@@ -80,11 +80,12 @@ func (lp *loop) subscribePersonal(c *conn) {
 
 // may reports whether a connection may hear a channel. Without a verifier any may hear any.
 func (lp *loop) may(c *conn, channel string) bool {
-	return lp.cfg.Verifier == nil || c.who.May(channel)
+	return lp.cfg.Verifier == nil || c.identity.May(channel)
 }
 
 // auth takes a new token on an open connection. The old one stays in force if it is not good.
 func (lp *loop) auth(c *conn, cmd *protocol.Command) {
+	lp.owner.mustOwn()
 	if lp.cfg.Verifier == nil {
 		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "this gateway takes no tokens")
 		return
@@ -101,11 +102,11 @@ func (lp *loop) auth(c *conn, cmd *protocol.Command) {
 	case err != nil:
 		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, err.Error())
 		return
-	case who.User != c.who.User:
+	case who.User != c.identity.User:
 		lp.refuseCommand(c, cmd.ID, "", protocol.ErrorBadToken, "the token is another user's")
 		return
 	}
-	c.who = who
+	c.identity = who
 	lp.wheel.schedule(&lp.conns, c, lp.expiry(c))
 	lp.answer(c, &protocol.Message{Type: protocol.MessageAuthenticated, ID: cmd.ID, ExpiresAt: who.Expires.UnixMilli()})
 	lp.giveUpForbidden(c)
@@ -128,6 +129,6 @@ func (lp *loop) giveUpForbidden(c *conn) {
 // expiry is the second at which a connection's identity ends. It is worked out anew whenever it is needed: tokens go
 // by the clock on the wall, which may be set.
 func (lp *loop) expiry(c *conn) uint32 {
-	left := min(max(0, time.Until(c.who.Expires)), 24*time.Hour) // a token may outlive the counting of seconds
+	left := min(max(0, time.Until(c.identity.Expires)), 24*time.Hour) // a token may outlive the counting of seconds
 	return lp.now() + seconds(left)
 }

@@ -49,7 +49,7 @@ type holder struct {
 // unfinished is a message or a request head of which a part has arrived.
 type unfinished struct {
 	lp    *loop
-	who   connRef
+	ref   connRef
 	bytes int64 // Owned by the loop.
 
 	holder     *holder // Guarded by inbound.mu. nil: given up, its loop was told to close the connection.
@@ -58,7 +58,7 @@ type unfinished struct {
 
 // begin counts something that has become unfinished. end must follow.
 func (in *inbound) begin(lp *loop, c *conn, addr netip.Addr, bytes int64) *unfinished {
-	u := &unfinished{lp: lp, who: c.ref()}
+	u := &unfinished{lp: lp, ref: c.ref()}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	h := in.holders[addr]
@@ -176,6 +176,7 @@ func (h *holderHeap) Pop() any {
 // countUnfinished counts what a connection has unfinished now, and acts if all connections hold too much. another: a
 // message has ended since it was counted last, and what is unfinished now is a new one.
 func (lp *loop) countUnfinished(c *conn, another bool) {
+	lp.owner.mustOwn()
 	e := c.ext
 	if e == nil {
 		return
@@ -183,8 +184,8 @@ func (lp *loop) countUnfinished(c *conn, another bool) {
 	in := &lp.srv.inbound
 	bytes := int64(0)
 	switch {
-	case e.in != nil:
-		bytes = int64(cap(e.in)) + unfinishedCost
+	case e.head != nil:
+		bytes = int64(cap(e.head)) + unfinishedCost
 	case e.reader.Mid():
 		bytes = int64(e.reader.Kept()) + unfinishedCost
 	}
@@ -221,7 +222,8 @@ func (lp *loop) shedInbound() {
 
 // closeUnfinished closes the connection of u, unless u was finished meanwhile.
 func (lp *loop) closeUnfinished(u *unfinished) {
-	if c := lp.connOf(u.who); c != nil && c.ext != nil && c.ext.held == u {
+	lp.owner.mustOwn()
+	if c := lp.connOf(u.ref); c != nil && c.ext != nil && c.ext.held == u {
 		lp.end(c, protocol.InboundFullAfter((inboundRetryLeast + rand.N(inboundRetryMost-inboundRetryLeast)).Milliseconds()))
 	}
 }

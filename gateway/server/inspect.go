@@ -49,7 +49,7 @@ func (s *Server) Connections(ctx context.Context, q ConnectionQuery) (Connection
 	asked := 0
 	for _, lp := range s.loops {
 		scan := &scan{ctx: ctx, q: q, left: &left, matched: &matched, done: parts}
-		if lp.call(func() { lp.scan(scan) }) {
+		if lp.callOr(func() { lp.scan(scan) }, func() { parts <- nil }) {
 			asked++
 		}
 	}
@@ -111,7 +111,7 @@ func (lp *loop) matches(c *conn, q *ConnectionQuery) bool {
 	switch {
 	case c.state == stateFree, c.state == stateDead:
 		return false
-	case q.User != "" && (c.who == nil || c.who.User != q.User):
+	case q.User != "" && (c.identity == nil || c.identity.User != q.User):
 		return false
 	case q.Backlogged && !lp.backlogs.has(c.slot):
 		return false
@@ -123,10 +123,10 @@ func (lp *loop) describe(c *conn) ConnectionInfo {
 	now := lp.now()
 	info := ConnectionInfo{
 		Client: lp.srv.ids.of(c.key), Loop: lp.id, State: c.state.String(), ChannelCount: int(c.count),
-		Age: now - c.since, Idle: now - c.seen,
+		Age: now - c.accepted, Idle: now - c.lastSeen,
 	}
-	if c.who != nil {
-		info.User = c.who.User
+	if c.identity != nil {
+		info.User = c.identity.User
 	}
 	if e := c.ext; e != nil && !e.backlog.empty() {
 		info.Backlog, info.Stuck = e.backlog.bytes, now-e.backlog.moved

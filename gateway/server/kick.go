@@ -21,7 +21,7 @@ const kickWindow = time.Second
 
 // Kick ends connections and returns how many. The error is ctx's. Must not run on the loop: it waits for all loops.
 func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
-	match := func(c *conn) bool { return c.who != nil && c.who.User == k.User }
+	match := func(c *conn) bool { return c.identity != nil && c.identity.User == k.User }
 	if k.Client != "" {
 		key, ok := s.ids.key(k.Client)
 		if !ok {
@@ -37,7 +37,7 @@ func (s *Server) Kick(ctx context.Context, k Kick) (int, error) {
 	asked := 0
 	done := make(chan struct{}, len(s.loops))
 	for _, lp := range s.loops {
-		if lp.call(func() { lp.kick(match, how, &ended, done) }) {
+		if lp.callOr(func() { lp.kick(match, how, &ended, done) }, func() { done <- struct{}{} }) {
 			asked++
 		}
 	}

@@ -15,9 +15,9 @@ import (
 // sliceFor is how long a loop works through its mailbox before it looks at its sockets again.
 const sliceFor = 2 * time.Millisecond
 
-// loop is one event loop, for as long as the process lives: what outlasts the gnet engines that serve it. It is the event
-// handler of its own engine. There are three lifetimes, each with a type of its own: the process (loop, with its mailbox
-// and counters), one life of an engine ([engine]: connections, index, timers), and one turn under way ([broadcast]).
+// loop is one event loop. It lives as long as the process, and is the event handler of its gnet engine. When an engine
+// ends, the loop gets the next one. There are three lifetimes, each with a type of its own: the process (loop: mailbox and
+// counters), one life of an engine ([engine]: connections, index, timers), and one turn under way ([broadcast]).
 type loop struct {
 	// Fixed at creation.
 	gnet.BuiltinEventEngine
@@ -49,6 +49,7 @@ func newLoop(id int, srv *Server) *loop {
 	lp := &loop{id: id, srv: srv, cfg: &srv.cfg, ctx: context.Background(), up: make(chan struct{})}
 	lp.n.latency.scale, lp.n.turn.scale, lp.n.width.scale = &TimeScale, &TimeScale, &WidthScale
 	lp.engine = newEngine(lp, nil)
+	lp.publishOldest()
 	return lp
 }
 
@@ -57,12 +58,22 @@ func (lp *loop) Run(context.Context) error {
 	return lp.work()
 }
 
-// work does what the mailbox and the timers ask for, for about sliceFor; if something is left it asks to be called
-// again, behind the sockets that have become ready. The error ends the loop.
+// work does what the mailbox and the timers ask for. It takes about sliceFor. If something is left then, it asks to be
+// called again, and gnet looks at the sockets first. The error ends the loop.
+//
+// The order of the steps:
+//  1. The mailbox, which may say that the server stops.
+//  2. Sockets that take bytes again. That frees memory, and what waits for them is older than what is sent next.
+//  3. Sweeps: drain, kick, inspection. They have a share of their own, because publications may never end.
+//  4. The total of all backlogs, then the turn. Nothing is added to backlogs while they are over their total.
+//  5. Timers. Who has just been written to, or has just taken bytes, is not overdue.
+//  6. The total once more: the turn has added to the backlogs.
+//
+// Each of the steps 2 to 6 also ends the connections that are to be ended, so that nothing more is sent to them.
 func (lp *loop) work() (err error) {
 	defer lp.recoverWork(&err)
 	lp.owner.mustOwn()
-	lp.n.beat.Store(int64(lp.now()))
+	lp.n.lastWork.Store(int64(lp.now()))
 	start := fanout.Monotonic()
 	end, deadline := start, start+int64(sliceFor)
 	for {
@@ -72,14 +83,16 @@ func (lp *loop) work() (err error) {
 		if lp.srv.stopping.Load() {
 			return gneterrors.ErrEngineShutdown
 		}
-		// Sockets that take bytes again have half of the time at most, so that neither they nor the turn wait for the
-		// other's end.
+		// Half of the time at most: neither these sockets nor the turn wait until the other is done.
 		flushed := lp.flushWritable(start + int64(sliceFor)/2)
-		// Sweeps have a quarter, all together, and have it while publications never end, too.
+		// A quarter of the time, for all sweeps together.
 		swept := len(lp.sweeps) == 0 || lp.stepSweeps(min(deadline, fanout.Monotonic()+int64(sliceFor)/4))
-		sent := lp.relieve() && lp.sendTurn(deadline) // nothing is added to backlogs while they are over their total
+		sent := lp.relieve() && lp.sendTurn(deadline)
 		expired := lp.expireTimers(deadline)
 		relieved := lp.relieve()
+		if lp.broken {
+			return gneterrors.ErrEngineShutdown
+		}
 		if end = fanout.Monotonic(); !flushed || !swept || !sent || !expired || !relieved || end > deadline {
 			lp.again()
 			break
@@ -91,10 +104,17 @@ func (lp *loop) work() (err error) {
 	return nil
 }
 
-// takeMail empties the mailbox: calls are carried out, sockets that take bytes again are listed, the batch becomes the
-// next turn, unless one is under way: then it stays and grows, and leaves in fewer, larger writes. It reports whether
-// there is anything to do; if not, the next post wakes the loop.
+// takeMail empties the mailbox. It reports whether there is anything to do. If there is not, the next post wakes the loop.
+//
+//  1. With the lock held, everything is taken at once. The batch stays if a turn is under way: it grows meanwhile, and
+//     leaves in fewer, larger writes. Whether the loop is awake is decided under the same lock, so that no post is missed.
+//  2. The batch becomes a turn before any call is carried out: a call that was posted behind a publication finds it in the
+//     turn, which the drain depends on.
+//  3. Calls are carried out without the lock: they may post.
+//
+// Should a step fail, the next work goes on behind it.
 func (lp *loop) takeMail() bool {
+	lp.owner.mustOwn()
 	mb := &lp.mailbox
 	mb.mu.Lock()
 	take := !lp.sending && !mb.batch.Empty()
@@ -108,26 +128,29 @@ func (lp *loop) takeMail() bool {
 	mb.awake = more
 	mb.mu.Unlock()
 
-	// Should one of these fail, the next work goes on behind it.
 	if take {
 		lp.startTurn()
 	}
 	for len(lp.calls) > 0 {
-		f := lp.calls[0]
+		c := lp.calls[0]
 		lp.calls = lp.calls[1:]
-		f()
+		c.run()
 	}
 	return more
 }
 
 // flushWritable sends what sockets take of their backlogs. It reports false when the deadline came first.
 func (lp *loop) flushWritable(deadline int64) bool {
+	lp.owner.mustOwn()
 	if !lp.settle(deadline) {
 		return false
 	}
 	for i := 1; len(lp.writable) > 0; i++ {
 		slot := lp.writable[0]
 		lp.writable = lp.writable[1:]
+		if slot > lp.conns.used { // of another engine
+			continue
+		}
 		lp.atHand = lp.conns.at(slot)
 		lp.flush(lp.atHand)
 		lp.atHand = nil
@@ -140,6 +163,7 @@ func (lp *loop) flushWritable(deadline int64) bool {
 
 // expireTimers handles the connections whose second has come. It reports false when the deadline came first.
 func (lp *loop) expireTimers(deadline int64) bool {
+	lp.owner.mustOwn()
 	if !lp.settle(deadline) {
 		return false
 	}
@@ -157,13 +181,12 @@ func (lp *loop) expireTimers(deadline int64) bool {
 	}
 }
 
-// again has work called again, behind the sockets that have become ready.
+// again has work called again. gnet looks at the sockets that have become ready first.
 func (lp *loop) again() {
-	if lp.wake.fd == 0 { // not enrolled yet: before the sockets, then
+	lp.owner.mustOwn()
+	if !lp.wake.now() { // it is not enrolled yet, or the kernel has no memory for it: before the sockets, then
 		_ = lp.el.Execute(lp.ctx, lp)
-		return
 	}
-	lp.wake.now()
 }
 
 // publishGauges copies what statistics show of the loop's state.

@@ -29,7 +29,7 @@ func (el *hesitantLoop) Execute(context.Context, gnet.Runnable) error {
 func TestLoopDoesNotEndWhileItIsWoken(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*loop){
-		"with a self-wake":    (*loop).stopped,
+		"with a self-wake":    (*loop).closeMailbox,
 		"without a self-wake": func(lp *loop) { lp.boot.over = make(chan struct{}); lp.OnShutdown(gnet.Engine{}) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,23 +14,25 @@ const (
 // A malformed message costs a twentieth of the burst: a program that speaks something else is cut after a few.
 const malformedPart = 20
 
-// refill gives back what the seconds since the connection was last heard from are worth. c.seen is still that second:
-// it and c.spent are the whole token bucket.
+// refill gives back what the seconds since the connection was last heard from are worth. c.lastSeen is still that second:
+// it and c.burstUsed are the whole token bucket.
 func (lp *loop) refill(c *conn, now uint32) {
-	if c.spent > 0 && now != c.seen {
-		back := min(uint64(now-c.seen)*uint64(lp.cfg.MessageRate), uint64(c.spent))
-		c.spent -= uint16(back)
+	lp.owner.mustOwn()
+	if c.burstUsed > 0 && now != c.lastSeen {
+		back := min(uint64(now-c.lastSeen)*uint64(lp.cfg.MessageRate), uint64(c.burstUsed))
+		c.burstUsed -= uint16(back)
 	}
 }
 
 // charge takes n out of a connection's bucket. It reports false when it is empty: what was asked for is not done.
 // Whoever goes on all the same and takes as much again is closed (4102).
 func (lp *loop) charge(c *conn, n int) bool {
+	lp.owner.mustOwn()
 	if lp.cfg.MessageRate == 0 {
 		return true
 	}
-	spent := int(c.spent) + n
-	c.spent = uint16(min(spent, 2*lp.cfg.MessageBurst))
+	spent := int(c.burstUsed) + n
+	c.burstUsed = uint16(min(spent, 2*lp.cfg.MessageBurst))
 	if spent > 2*lp.cfg.MessageBurst {
 		lp.end(c, protocol.ErrRateLimit)
 	}

@@ -83,15 +83,15 @@ func TestBucketRefills(t *testing.T) {
 	s, _ := startServer(t, func(cfg *Config) { cfg.MessageRate, cfg.MessageBurst, cfg.Loops = 10, 100, 1 })
 	lp := s.loops[0]
 	onLoop(t, lp, func() {
-		c := &conn{seen: 100, spent: 90}
-		if lp.refill(c, 100); c.spent != 90 {
-			t.Errorf("%d spent in the same second, want 90", c.spent)
+		c := &conn{lastSeen: 100, burstUsed: 90}
+		if lp.refill(c, 100); c.burstUsed != 90 {
+			t.Errorf("%d spent in the same second, want 90", c.burstUsed)
 		}
-		if lp.refill(c, 103); c.spent != 60 {
-			t.Errorf("%d spent after 3 s, want 60", c.spent)
+		if lp.refill(c, 103); c.burstUsed != 60 {
+			t.Errorf("%d spent after 3 s, want 60", c.burstUsed)
 		}
-		if lp.refill(c, 1<<31); c.spent != 0 {
-			t.Errorf("%d spent after years, want 0", c.spent)
+		if lp.refill(c, 1<<31); c.burstUsed != 0 {
+			t.Errorf("%d spent after years, want 0", c.burstUsed)
 		}
 	})
 }
@@ -148,10 +148,10 @@ func TestCountersHoldTheirBounds(t *testing.T) {
 		lp := s.loops[0]
 		c := lp.conns.at(1)
 		if !lp.charge(c, MostBurst) || lp.charge(c, MostBurst) || c.flags&flagEnding != 0 {
-			t.Errorf("a burst of %d is taken, and as much again refused: %d spent, flags %b", MostBurst, c.spent, c.flags)
+			t.Errorf("a burst of %d is taken, and as much again refused: %d spent, flags %b", MostBurst, c.burstUsed, c.flags)
 		}
 		if lp.charge(c, 1) || c.flags&flagEnding == 0 {
-			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.spent, c.flags)
+			t.Errorf("what goes beyond twice the burst ends the connection: %d spent, flags %b", c.burstUsed, c.flags)
 		}
 		lp.settle(1 << 62)
 	})

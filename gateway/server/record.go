@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -37,26 +38,26 @@ type frameRecord struct {
 
 // connRecord is one connection.
 type connRecord struct {
-	Key      uint64          `cbor:"1,keyasint"`
-	State    connState       `cbor:"2,keyasint"`
-	Flags    connFlags       `cbor:"3,keyasint,omitempty"`
-	Dialect  uint8           `cbor:"4,keyasint,omitempty"`
-	Seen     uint32          `cbor:"5,keyasint"`
-	Since    uint32          `cbor:"6,keyasint"`
-	Spent    uint16          `cbor:"7,keyasint,omitempty"`
-	Beat     uint8           `cbor:"8,keyasint,omitempty"`
-	Who      *identity.State `cbor:"9,keyasint,omitempty"`
-	Address  []byte          `cbor:"10,keyasint,omitempty"` // that it counts for, as netip.Addr.MarshalBinary has it
-	Channels []string        `cbor:"11,keyasint,omitempty"` // the first that it subscribed to first
+	Key       uint64          `cbor:"1,keyasint"`
+	State     connState       `cbor:"2,keyasint"`
+	Flags     connFlags       `cbor:"3,keyasint,omitempty"`
+	Dialect   uint8           `cbor:"4,keyasint,omitempty"`
+	LastSeen  uint32          `cbor:"5,keyasint"`
+	Accepted  uint32          `cbor:"6,keyasint"`
+	BurstUsed uint16          `cbor:"7,keyasint,omitempty"`
+	Heartbeat uint8           `cbor:"8,keyasint,omitempty"`
+	Identity  *identity.State `cbor:"9,keyasint,omitempty"`
+	Address   []byte          `cbor:"10,keyasint,omitempty"` // that it counts for, as netip.Addr.MarshalBinary has it
+	Channels  []string        `cbor:"11,keyasint,omitempty"` // the first that it subscribed to first
 
-	Head      []byte                 `cbor:"12,keyasint,omitempty"` // opening: what has come of the request head
-	Via       []byte                 `cbor:"13,keyasint,omitempty"` // opening: the proxy that the PROXY protocol header names
-	Refusal   *http1.Refusal         `cbor:"14,keyasint,omitempty"` // opening: what the request will be answered
-	Reader    *websocket.ReaderState `cbor:"15,keyasint,omitempty"`
-	MidSince  uint32                 `cbor:"16,keyasint,omitempty"`
-	Backlog   *backlogRecord         `cbor:"17,keyasint,omitempty"`
-	Discarded int                    `cbor:"18,keyasint,omitempty"`
-	Waiting   []waitRecord           `cbor:"19,keyasint,omitempty"` // subscriptions that are not confirmed yet
+	Head            []byte                 `cbor:"12,keyasint,omitempty"` // opening: what has come of the request head
+	Via             []byte                 `cbor:"13,keyasint,omitempty"` // opening: the proxy that the PROXY protocol header names
+	Refusal         *http1.Refusal         `cbor:"14,keyasint,omitempty"` // opening: what the request will be answered
+	Reader          *websocket.ReaderState `cbor:"15,keyasint,omitempty"`
+	UnfinishedSince uint32                 `cbor:"16,keyasint,omitempty"`
+	Backlog         *backlogRecord         `cbor:"17,keyasint,omitempty"`
+	Discarded       int                    `cbor:"18,keyasint,omitempty"`
+	Waiting         []waitRecord           `cbor:"19,keyasint,omitempty"` // subscriptions that are not confirmed yet
 }
 
 // backlogRecord is what a socket has not taken yet.
@@ -86,10 +87,20 @@ var errRecord = errors.New("not a connection's record")
 // encode returns the records as bytes.
 func (rs *connRecords) encode() ([]byte, error) { return cbor.Marshal(rs) }
 
+// recordDecoder takes as many elements as there are: a loop may have a million connections, and by default lists end at
+// 131,072. Memory is bounded by the text, of which every element needs a byte.
+var recordDecoder = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{MaxArrayElements: math.MaxInt32}.DecMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
 // decodeRecords reads what encode wrote.
 func decodeRecords(text []byte) (*connRecords, error) {
 	rs := new(connRecords)
-	if err := cbor.Unmarshal(text, rs); err != nil {
+	if err := recordDecoder.Unmarshal(text, rs); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
 	}
 	rs.held = make([]*held, len(rs.Frames))
@@ -106,7 +117,7 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 	}
 	r := connRecord{
 		Key: c.key, State: c.state, Flags: c.flags & recordedFlags, Dialect: c.dialectNumber,
-		Seen: c.seen, Since: c.since, Spent: c.spent, Beat: c.heartbeat, Who: c.who.State(),
+		LastSeen: c.lastSeen, Accepted: c.accepted, BurstUsed: c.burstUsed, Heartbeat: c.heartbeat, Identity: c.identity.State(),
 		Channels: slices.Collect(lp.index.Each(c.subs)),
 	}
 	slices.Reverse(r.Channels) // Each gives the latest first
@@ -114,8 +125,8 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 		r.Address = addrBytes(c.address.addr)
 	}
 	if e := c.ext; e != nil {
-		r.Head, r.Via, r.Refusal = slices.Clone(e.in), addrBytes(e.via), e.refusal
-		r.Reader, r.MidSince, r.Discarded = e.reader.State(), e.midSince, e.discarded
+		r.Head, r.Via, r.Refusal = slices.Clone(e.head), addrBytes(e.via), e.refusal
+		r.Reader, r.UnfinishedSince, r.Discarded = e.reader.State(), e.unfinishedSince, e.discarded
 		if !e.backlog.empty() {
 			r.Backlog = rs.backlog(&e.backlog)
 		}
@@ -151,20 +162,26 @@ func (rs *connRecords) backlog(b *backlog) *backlogRecord {
 // the times that were written down. The error tells why the record is refused; then the socket is the caller's.
 func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, error) {
 	lp.owner.mustOwn()
-	who, err := r.Who.Identity()
+	who, err := r.Identity.Identity()
 	reader, ok := websocket.ReaderOf(r.Reader)
 	address, viaErr := addrOf(r.Address)
 	via, addrErr := addrOf(r.Via)
 	switch err := errors.Join(err, viaErr, addrErr); {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errRecord, err)
-	case !ok, r.Key == 0, r.State < stateOpening || r.State > stateClosing, int(r.Dialect) >= len(dialects), !rs.holds(r.Backlog):
+	case !ok || !r.sound() || !rs.holds(r.Backlog):
 		return nil, errRecord
+	case r.Reader != nil && r.Reader.Deflated && !dialects[r.Dialect].AcceptsDeflated():
+		return nil, errRecord
+	case r.State == stateOpen && who == nil && lp.cfg.Verifier != nil:
+		return nil, fmt.Errorf("%w: tokens are asked for, and it has none", errRecord)
 	}
 	c := lp.conns.take()
 	c.gc, c.fd, c.key = gc, int32(gc.Fd()), r.Key
-	c.state, c.flags, c.dialectNumber, c.who = r.State, r.Flags&recordedFlags, r.Dialect, who
-	c.seen, c.since, c.spent, c.heartbeat = r.Seen, r.Since, r.Spent, r.Beat
+	c.state, c.flags, c.dialectNumber, c.identity = r.State, r.Flags&recordedFlags, r.Dialect, who
+	now := lp.now()
+	c.lastSeen, c.accepted = min(r.LastSeen, now), min(r.Accepted, now) // the clock of the process that wrote it may have been ahead
+	c.burstUsed, c.heartbeat = r.BurstUsed, r.Heartbeat
 	gc.SetContext(c)
 	lp.n.sockets.Add(1)
 	lp.srv.sockets.Add(1)
@@ -176,7 +193,7 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 	}
 	if r.Head != nil || via.IsValid() || r.Refusal != nil || reader.Mid() || r.Backlog != nil || r.State == stateClosing {
 		c.ext = &connExt{
-			in: r.Head, via: via, refusal: knownRefusal(r.Refusal), reader: reader, midSince: r.MidSince, discarded: r.Discarded,
+			head: r.Head, via: via, refusal: knownRefusal(r.Refusal), reader: reader, unfinishedSince: min(r.UnfinishedSince, now), discarded: r.Discarded,
 		}
 	}
 	if c.state == stateOpen {
@@ -198,14 +215,50 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 		lp.hear(c, w.ID, w.Channel)
 	}
 	lp.countUnfinished(c, false)
-	lp.wheel.schedule(&lp.conns, c, lp.now()+1) // what is due is worked out then
+	lp.wheel.schedule(&lp.conns, c, now+1) // what is due is worked out then
 	return c, nil
 }
 
-// holds reports whether a backlog's frames are there.
+// sound reports whether the fields of a record fit together: whether a connection can have been so.
+func (r *connRecord) sound() bool {
+	if r.Key == 0 || r.Key >= mostKeys || int(r.Dialect) >= len(dialects) || len(r.Channels) > MostChannels {
+		return false
+	}
+	for _, channel := range r.Channels {
+		if protocol.CheckName(channel) != nil {
+			return false
+		}
+	}
+	channels := make(map[string]struct{}) // that it waits for
+	for _, w := range r.Waiting {
+		if protocol.CheckName(w.Channel) != nil {
+			return false
+		}
+		channels[w.Channel] = struct{}{}
+	}
+	if len(r.Channels)+len(channels) > MostChannels {
+		return false
+	}
+	request := r.Head != nil || r.Via != nil
+	switch r.State {
+	case stateOpening:
+		return r.Channels == nil && r.Waiting == nil && r.Reader == nil && r.Backlog == nil
+	case stateOpen:
+		return !request && r.Refusal == nil && r.Flags&(flagRefused|flagProxied) == 0
+	case stateClosing:
+		return r.Channels == nil && r.Waiting == nil && r.Reader == nil && r.Head == nil
+	default:
+		return false
+	}
+}
+
+// holds reports whether a backlog is one, and its frames are there.
 func (rs *connRecords) holds(b *backlogRecord) bool {
 	if b == nil {
 		return true
+	}
+	if len(b.Frames)+len(b.Lost) == 0 {
+		return false
 	}
 	for _, number := range b.Frames {
 		if number < 0 || number >= len(rs.Frames) || len(rs.Frames[number].Bytes) == 0 {
@@ -217,6 +270,7 @@ func (rs *connRecords) holds(b *backlogRecord) bool {
 
 // takeUpBacklog gives a connection the backlog that it had. Nothing of it is dropped here: limits are for what comes.
 func (lp *loop) takeUpBacklog(rs *connRecords, r *backlogRecord, c *conn) {
+	lp.owner.mustOwn()
 	for i, number := range r.Frames {
 		h := rs.held[number]
 		if h == nil {
@@ -239,7 +293,7 @@ func (lp *loop) takeUpBacklog(rs *connRecords, r *backlogRecord, c *conn) {
 	for _, l := range r.Lost {
 		b.lost = append(b.lost, lost{l.Channel, l.N})
 	}
-	b.moved = r.Moved
+	b.moved = min(r.Moved, lp.now())
 	lp.rank(c)
 }
 

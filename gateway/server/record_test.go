@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -71,8 +72,9 @@ func moveOnce(t testing.TB, s *Server) (moved int) {
 	return moved
 }
 
-// keepMoving moves the connections of all loops again and again until the test ends.
-func keepMoving(t *testing.T, s *Server) {
+// keepMoving moves the connections of all loops again and again until the test ends. The feeder waits meanwhile: what is
+// published to a connection that is on no loop is lost.
+func keepMoving(t *testing.T, s *Server, feeder *feeder) {
 	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	var moved atomic.Int64
@@ -88,9 +90,11 @@ func keepMoving(t *testing.T, s *Server) {
 			}
 			for _, lp := range s.loops {
 				done := make(chan struct{})
-				if lp.call(func() { defer close(done); moved.Add(int64(move(t, lp))) }) {
+				feeder.mu.Lock()
+				if lp.callOr(func() { defer close(done); moved.Add(int64(move(t, lp))) }, func() { close(done) }) {
 					<-done // a busy machine moves less often
 				}
+				feeder.mu.Unlock()
 			}
 		}
 	}()
@@ -118,7 +122,7 @@ func TestMoveOpening(t *testing.T) {
 				for _, lp := range s.loops {
 					onLoop(t, lp, func() {
 						for slot := uint32(1); slot <= lp.conns.used; slot++ {
-							if c := lp.conns.at(slot); c.state == stateOpening && c.ext != nil && len(c.ext.in) == at {
+							if c := lp.conns.at(slot); c.state == stateOpening && c.ext != nil && len(c.ext.head) == at {
 								found = true
 							}
 						}
@@ -240,7 +244,10 @@ func TestMoveClosing(t *testing.T) {
 	for i := range 100 {
 		feeder.Publish("notifications:a", pad(fmt.Sprint(i+1), 1000))
 	}
-	eventually(t, "it has a backlog", func() bool { return sum(s, func(n LoopStats) int64 { return n.Backlogged }) == 1 })
+	eventually(t, "all are sent or wait", func() bool {
+		backlogged, deliveries := waiting(s)
+		return backlogged == 1 && deliveries == 100
+	})
 	if _, err := s.Kick(t.Context(), Kick{Client: clientOf(t, s)}); err != nil {
 		t.Fatal(err)
 	}
@@ -274,11 +281,11 @@ func TestMoveWithAnIdentity(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		lp.conns.at(1).who = id
+		lp.conns.at(1).identity = id
 	})
 	moveOnce(t, s)
 	onLoop(t, lp, func() {
-		if who := lp.conns.at(1).who; who == nil || !who.May("user:ann") || who.May("user:bob") {
+		if who := lp.conns.at(1).identity; who == nil || !who.May("user:ann") || who.May("user:bob") {
 			t.Errorf("the identity is %+v", who)
 		}
 	})
@@ -289,7 +296,7 @@ func TestMoveWithAnIdentity(t *testing.T) {
 func TestKeepMoving(t *testing.T) {
 	t.Parallel()
 	s, feeder := startServer(t, func(cfg *Config) { slowConfig(SlowDrop)(cfg); cfg.Loops = 2 })
-	keepMoving(t, s)
+	keepMoving(t, s, feeder)
 	slow := dialSlow(t, s)
 	slow.subscribe("a")
 	const n = 1000
@@ -325,6 +332,7 @@ func TestRecordsThatAreRefused(t *testing.T) {
 	s, _ := startServer(t, func(cfg *Config) { cfg.Loops = 1 })
 	lp := s.loops[0]
 	good := connRecord{Key: 1, State: stateOpen}
+	frames := []frameRecord{{Bytes: []byte("x")}}
 	for name, change := range map[string]func(r *connRecord){
 		"no key":            func(r *connRecord) { r.Key = 0 },
 		"a free record":     func(r *connRecord) { r.State = stateFree },
@@ -335,16 +343,30 @@ func TestRecordsThatAreRefused(t *testing.T) {
 		},
 		"an address of 3 bytes": func(r *connRecord) { r.Address = []byte{1, 2, 3} },
 		"a proxy of 3 bytes":    func(r *connRecord) { r.Via = []byte{1, 2, 3} },
-		"a bad pattern":         func(r *connRecord) { r.Who = &identity.State{Patterns: []string{"*a"}} },
+		"a bad pattern":         func(r *connRecord) { r.Identity = &identity.State{Patterns: []string{"*a"}} },
 		"a frame that is not there": func(r *connRecord) {
-			r.Backlog = &backlogRecord{Frames: []int{0}}
+			r.Backlog = &backlogRecord{Frames: []int{1}}
 		},
-		"more sent than there is": func(r *connRecord) { r.Backlog = &backlogRecord{Off: 1} },
+		"a backlog of nothing": func(r *connRecord) { r.Backlog = &backlogRecord{} },
+		"a request with a backlog": func(r *connRecord) {
+			r.State, r.Backlog = stateOpening, &backlogRecord{Frames: []int{0}}
+		},
+		"a request with channels":    func(r *connRecord) { r.State, r.Channels = stateOpening, []string{"a"} },
+		"a goodbye with channels":    func(r *connRecord) { r.State, r.Channels = stateClosing, []string{"a"} },
+		"a request that waits":       func(r *connRecord) { r.State, r.Waiting = stateOpening, []waitRecord{{Channel: "a"}} },
+		"a goodbye that waits":       func(r *connRecord) { r.State, r.Waiting = stateClosing, []waitRecord{{Channel: "a"}} },
+		"a wait without a name":      func(r *connRecord) { r.Waiting = []waitRecord{{}} },
+		"a channel without a name":   func(r *connRecord) { r.Channels = []string{""} },
+		"too many channels":          func(r *connRecord) { r.Channels = make([]string, MostChannels+1) },
+		"a refused one that is open": func(r *connRecord) { r.Flags = flagRefused },
+		"a head that is answered":    func(r *connRecord) { r.Head = []byte("GET") },
+		"a key that makes no id":     func(r *connRecord) { r.Key = 1 << 62 },
+		"more sent than there is":    func(r *connRecord) { r.Backlog = &backlogRecord{Off: 1} },
 	} {
 		r := good
 		change(&r)
 		onLoop(t, lp, func() {
-			if _, err := lp.takeUp(new(connRecords), &r, nil); err == nil {
+			if _, err := lp.takeUp(&connRecords{Frames: frames, held: make([]*held, 1)}, &r, nil); err == nil {
 				t.Errorf("%s: %+v is taken up", name, r)
 			}
 			if lp.n.sockets.Load() != 0 {
@@ -352,4 +374,154 @@ func TestRecordsThatAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where tokens are asked for, nobody comes in without one.
+func TestRecordWithoutATokenIsRefused(t *testing.T) {
+	t.Parallel()
+	_, ask := askForTokens(t)
+	s, _ := startServer(t, func(cfg *Config) { ask(cfg); cfg.Loops = 1 })
+	onLoop(t, s.loops[0], func() {
+		if _, err := s.loops[0].takeUp(new(connRecords), &connRecord{Key: 1, State: stateOpen}, nil); err == nil {
+			t.Error("an open connection without an identity is taken up")
+		}
+	})
+}
+
+// A loop may have more connections than the decoder takes elements by default.
+func TestManyRecordsAreDecoded(t *testing.T) {
+	t.Parallel()
+	rs := &connRecords{Conns: make([]connRecord, 150_000)}
+	text, err := rs.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := decodeRecords(text); err != nil || len(got.Conns) != len(rs.Conns) {
+		t.Errorf("decode: %v", err)
+	}
+}
+
+// A record of a process whose clock was ahead is taken up as one of now.
+func TestRecordsOfTheFuture(t *testing.T) {
+	t.Parallel()
+	s, _ := startServer(t, func(cfg *Config) { cfg.Loops = 1 })
+	dial(t, s)
+	lp := s.loops[0]
+	onLoop(t, lp, func() {
+		rs, c := new(connRecords), lp.conns.at(1)
+		lp.add(rs, c)
+		gc := c.gc
+		lp.release(c)
+		r := &rs.Conns[0]
+		r.LastSeen, r.Accepted = lp.now()+100, lp.now()+100
+		c, err := lp.takeUp(rs, r, gc)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if info := lp.describe(c); info.Age != 0 || info.Idle != 0 {
+			t.Errorf("it is %d s old and idle for %d s", info.Age, info.Idle)
+		}
+	})
+}
+
+// Records that were changed at random are refused or taken up, and nothing fails, neither then nor when such a
+// connection is read from, written to and given back.
+func TestChangedRecords(t *testing.T) {
+	t.Parallel()
+	s, feeder := startServer(t, func(cfg *Config) {
+		slowConfig(SlowDrop)(cfg)
+		cfg.Loops, cfg.MaxPerAddress, cfg.MessageRate = 1, 100, 100
+	})
+	lp := s.loops[0]
+	opening, half, slow := dialRaw(t, s), dial(t, s), dialSlow(t, s)
+	opening.write(handshake[:50])
+	half.subscribe("a", "b")
+	half.write(clientFrame(false, ws.OpText, `{"type":"subscribe",`))
+	slow.subscribe("c")
+	for i := range 300 {
+		feeder.Publish("notifications:c", pad(fmt.Sprint(i+1), 1000))
+	}
+	holds(t, s, 2*unfinishedCost)
+	eventually(t, "it has a backlog", func() bool {
+		_, deliveries := waiting(s)
+		return deliveries == 300
+	})
+	onLoop(t, lp, func() { // in one go: gnet must not close what is on no loop
+		sockets := make(map[uint64]gnet.Conn)
+		rs := new(connRecords)
+		for slot := uint32(1); slot <= lp.conns.used; slot++ {
+			c := lp.conns.at(slot)
+			sockets[c.key] = c.gc
+			lp.add(rs, c)
+			lp.release(c)
+		}
+		// And one that is told goodbye.
+		closing := rs.Conns[len(rs.Conns)-1]
+		closing.State, closing.Channels, closing.Reader = stateClosing, nil, nil
+		rs.Conns = append(rs.Conns, closing)
+		text, err := rs.encode()
+		if err != nil {
+			t.Error(err)
+		}
+		rng, taken := rand.New(rand.NewPCG(11, 11)), 0
+		for range 300 {
+			changed := bytes.Clone(text)
+			for range 1 + rng.IntN(3) {
+				at := rng.IntN(len(changed))
+				switch rng.IntN(3) {
+				case 0:
+					changed[at] = byte(rng.Uint32())
+				case 1:
+					changed = slices.Delete(changed, at, min(at+1+rng.IntN(4), len(changed)))
+				default:
+					changed[at] ^= 1 << rng.IntN(8)
+				}
+			}
+			got, err := decodeRecords(changed)
+			if err != nil {
+				continue
+			}
+			for i := range got.Conns {
+				gc := sockets[got.Conns[0].Key]
+				if gc == nil {
+					continue
+				}
+				c, err := lp.takeUp(got, &got.Conns[i], gc)
+				if err != nil {
+					continue
+				}
+				taken++
+				lp.expire(c)
+				lp.describe(c)
+				lp.flush(c)
+				lp.read(c, []byte("\x01"))
+				lp.endings = nil
+				lp.add(new(connRecords), c)
+				lp.release(c)
+			}
+		}
+		if taken < 20 {
+			t.Errorf("only %d records are taken up", taken)
+		}
+		n := lp.n.snapshot()
+		if n.Panics+uint64(n.Sockets)+uint64(n.Connections)+uint64(n.Backlogged)+uint64(n.BacklogBytes) != 0 || s.refused.Load() != 0 {
+			t.Errorf("left are %d panics, %d sockets, %d connections, %d backlogs of %d bytes, %d refused",
+				n.Panics, n.Sockets, n.Connections, n.Backlogged, n.BacklogBytes, s.refused.Load())
+		}
+		if held := s.inbound.held.Load(); held != 0 || len(s.addresses.count) != 0 || lp.cfg.Interest.Channels() != 0 {
+			t.Errorf("left are %d bytes, %d addresses, %d channels", held, len(s.addresses.count), lp.cfg.Interest.Channels())
+		}
+		got, err := decodeRecords(text) // gnet is to close what it has opened
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for key, gc := range sockets {
+			r := &got.Conns[slices.IndexFunc(got.Conns, func(r connRecord) bool { return r.Key == key })]
+			if _, err := lp.takeUp(got, r, gc); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

@@ -25,14 +25,13 @@ var errEngineOver = errors.New("self-wake: enroll: the engine has ended")
 // selfWakeMark is the context of the enrolled end's gnet connection.
 type selfWakeMark struct{}
 
-// now asks for the call.
-func (w *selfWake) now() {
-	if w.pending || w.fd == 0 {
-		return
+// now asks for the call. It reports false if the call will not come.
+func (w *selfWake) now() bool {
+	if !w.pending && w.fd != 0 {
+		_, errno := send(w.fd, []byte{1})
+		w.pending = errno == 0
 	}
-	if _, errno := send(w.fd, []byte{1}); errno == 0 {
-		w.pending = true
-	}
+	return w.pending
 }
 
 func (w *selfWake) close() {

@@ -28,14 +28,14 @@ type Server struct {
 	after      func(time.Duration) <-chan time.Time
 
 	// Atomic.
-	sockets  atomic.Int64 // accepted and not yet closed, on all loops
-	refused  atomic.Int64 // of them, those that were refused and linger: they do not count as connections
-	leaving  atomic.Bool  // Run's context has ended: the drain comes, or is under way
-	draining atomic.Bool
-	stopping atomic.Bool
-	restarts atomic.Uint64
-	warned   atomic.Uint32 // second of the last line about refused newcomers
-	pace     pace
+	sockets    atomic.Int64 // accepted and not yet closed, on all loops
+	refused    atomic.Int64 // of them, those that were refused and linger: they do not count as connections
+	leaving    atomic.Bool  // Run's context has ended: the drain comes, or is under way
+	draining   atomic.Bool
+	stopping   atomic.Bool
+	restarts   atomic.Uint64
+	warned     atomic.Uint32 // second of the last line about refused newcomers
+	acceptRate acceptRate
 
 	inbound inbound
 
@@ -58,7 +58,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, addr: claim.addr, claim: claim, ids: newClientIDs(), lingerRoom: lingerRoom(limit),
 		inbound: inbound{limit: int64(cfg.MaxInboundTotal)},
-		ready:   make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), pace: newPace(cfg.MaxAccepts), after: time.After,
+		ready:   make(chan struct{}), addresses: newAddresses(cfg.MaxPerAddress), acceptRate: newAcceptRate(cfg.MaxAccepts), after: time.After,
 	}
 	for id := range cfg.Loops {
 		s.loops = append(s.loops, newLoop(id, s))
@@ -139,6 +139,7 @@ func (s *Server) runLoop(ctx context.Context, lp *loop) error {
 		err := gnet.Run(lp, "tcp://"+s.addr,
 			gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true), gnet.WithTicker(true),
 			gnet.WithLogger(gnetLogger{s.cfg.Log}))
+		lp.retire()
 		if s.stopping.Load() {
 			return nil
 		}
@@ -198,7 +199,7 @@ func (s *Server) Live() error {
 	}
 	var stuck []error
 	for _, lp := range s.loops {
-		if silent := int64(nowSeconds()) - lp.n.beat.Load(); silent > int64(seconds(maxSilence)) {
+		if silent := int64(nowSeconds()) - lp.n.lastWork.Load(); silent > int64(seconds(maxSilence)) {
 			stuck = append(stuck, fmt.Errorf("loop %d has done nothing for %d s", lp.id, silent))
 		}
 	}

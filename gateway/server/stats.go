@@ -67,7 +67,7 @@ type loopCounters struct {
 
 	oldest atomic.Int64 // the age of the oldest frame in a backlog, as ages has it
 
-	beat atomic.Int64 // second of the last work, or of the start; the ticker asks for some every second
+	lastWork atomic.Int64 // second of the last work, or of the start. The ticker gives the loop work every second
 
 	accepted, upgraded, commands, deliveries, sentBytes, writes, compressed, savedBytes, turns, slices, panics, busyNs atomic.Uint64
 

@@ -130,13 +130,13 @@ func TestLoopThatIsOnlyJustUpIsAlive(t *testing.T) {
 	lp := &loop{up: make(chan struct{})}
 	s := &Server{loops: []*loop{lp}, ready: make(chan struct{})}
 	long := int64(seconds(maxSilence)) + 1
-	lp.n.beat.Store(int64(nowSeconds()) - long)
+	lp.n.lastWork.Store(int64(nowSeconds()) - long)
 	lp.isUp()
 	close(s.ready)
 	if err := s.Live(); err != nil {
 		t.Errorf("only just up: %v", err)
 	}
-	lp.n.beat.Store(int64(nowSeconds()) - long)
+	lp.n.lastWork.Store(int64(nowSeconds()) - long)
 	if err := s.Live(); err == nil {
 		t.Error("a loop that does nothing for too long is alive")
 	}

@@ -38,9 +38,10 @@ func (lp *loop) startSweep(sw *sweep) {
 	lp.sweeps = append(lp.sweeps, sw)
 }
 
-// stepSweeps goes on with the sweeps in turns. It reports false when the deadline came before the end of all. However
-// late it is, one sweep makes one step.
+// stepSweeps goes on with the sweeps, which take turns. It reports false if the deadline came before the end of all of
+// them. At least one sweep makes one step, however late it is.
 func (lp *loop) stepSweeps(deadline int64) bool {
+	lp.owner.mustOwn()
 	for len(lp.sweeps) > 0 {
 		// It goes to the end of the line before it is run, so that a panic in one does not keep the others waiting.
 		sw := lp.sweeps[0]
@@ -77,8 +78,9 @@ func (sw *sweep) finish() {
 	}
 }
 
-// endSweeps is called when the loop ends: whoever waits for a sweep is told what it has found so far.
+// endSweeps is called when the engine is over. Whoever waits for a sweep is told what it has found so far.
 func (lp *loop) endSweeps() {
+	lp.owner.mustOwn()
 	for _, sw := range lp.sweeps {
 		sw.finish()
 	}

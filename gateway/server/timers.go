@@ -7,6 +7,7 @@ import (
 
 // expire looks at a connection whose second has come: something is overdue, or it is put back.
 func (lp *loop) expire(c *conn) {
+	lp.owner.mustOwn()
 	now := lp.now()
 	switch c.state {
 	case stateOpening:
@@ -20,23 +21,25 @@ func (lp *loop) expire(c *conn) {
 		c.flags |= flagAsked
 		lp.refuse(c, r)
 	case stateClosing:
-		if due := c.seen + seconds(lingerFor); now < due {
+		if due := c.lastSeen + seconds(lingerFor); now < due {
 			lp.wheel.schedule(&lp.conns, c, due)
 			return
 		}
 		lp.cut(c, "lingered")
 	case stateOpen:
 		lp.expireOpen(c, now)
-	default: // gone, or going
+	default: // its socket is closed, or about to be
 	}
 }
 
 // headDue is the second at which a request head is overdue. Seconds are counted whole, and the one in which the socket
 // came may have been nearly over: without one more the shortest timeout would be none.
-func (lp *loop) headDue(c *conn) uint32 { return c.seen + 1 + seconds(lp.cfg.HandshakeTimeout) }
+func (lp *loop) headDue(c *conn) uint32 { return c.lastSeen + 1 + seconds(lp.cfg.HandshakeTimeout) }
 
 // messageDue is the second at which an unfinished message is; see headDue.
-func (lp *loop) messageDue(e *connExt) uint32 { return e.midSince + 1 + seconds(lp.cfg.MessageTimeout) }
+func (lp *loop) messageDue(e *connExt) uint32 {
+	return e.unfinishedSince + 1 + seconds(lp.cfg.MessageTimeout)
+}
 
 func (lp *loop) expireOpen(c *conn, now uint32) {
 	next := uint32(0)

@@ -125,7 +125,7 @@ func TestRightsAreCheckedAtTheConfirmation(t *testing.T) {
 	lp := s.loops[0]
 	onLoop(t, lp, func() { // as if it had authenticated anew meanwhile
 		lp.cfg.Verifier = new(identity.Verifier)
-		lp.conns.at(1).who = &identity.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}
+		lp.conns.at(1).identity = &identity.Identity{User: "ann", Expires: time.Now().Add(time.Hour)}
 	})
 	feeder.Settled("notifications:x")
 	feeder.Flush()

@@ -57,6 +57,7 @@ func (lp *loop) keep(c *conn, f *protocol.Frame, off int) { lp.keepShared(c, &he
 
 // keepShared appends a frame to the backlog of a connection and has it watched. off bytes of the frame are sent.
 func (lp *loop) keepShared(c *conn, h *held, off int) {
+	lp.owner.mustOwn()
 	b := &c.extension().backlog
 	if b.empty() {
 		lp.startBacklog(c)
@@ -70,6 +71,7 @@ func (lp *loop) keepShared(c *conn, h *held, off int) {
 
 // startBacklog notes that bytes wait for a connection from now on, and has its socket watched.
 func (lp *loop) startBacklog(c *conn) {
+	lp.owner.mustOwn()
 	b := &c.ext.backlog
 	b.moved = lp.now()
 	lp.backlogs.set(c.slot)
@@ -140,6 +142,7 @@ func (lp *loop) flush(c *conn) {
 
 // clearBacklog takes note that a connection's backlog is gone.
 func (lp *loop) clearBacklog(c *conn) {
+	lp.owner.mustOwn()
 	lp.backlogs.clear(c.slot)
 	lp.n.backlogged.Add(-1)
 	lp.account(-c.ext.backlog.forget())
@@ -152,6 +155,7 @@ func (lp *loop) clearBacklog(c *conn) {
 }
 
 func (lp *loop) watch(c *conn) {
+	lp.owner.mustOwn()
 	if err := lp.srv.watcher.watch(c.fd, lp.id, c.slot, c.flags&flagWatched != 0); err != nil {
 		lp.cfg.Log.Debug("watch for writability", "conn", c.key, "error", err)
 		lp.cut(c, "watch_error")
