@@ -7,7 +7,7 @@ CONNECTIONS ?= 1000000
 PACKAGES  := ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build run setup test race client uplot client-test proxy-test observe-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
+.PHONY: help build run setup test race client uplot client-test proxy-test redis-test observe-test lint fuzz abuse conformance bench bench-10k bench-100k bench-1m bench-article bench-floor bench-tables doctor tune ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 
 abuse: setup ## throw the threat list at a running gateway, at full scale (minutes)
 	$(GO) -C gateway/acceptance/abuse test -timeout 30m -v -full
+
+redis-test: setup ## hear Redis through every fault: kill -9, failovers, slots that move, 700,000 names; 3 min
+	$(GO) test -race -tags loopcheck -count 1 -timeout 15m -v ./fanout/redis -full
 
 conformance: ## run the cases of the Autobahn test suite, all sizes, against a gateway that echoes
 	$(GO) -C gateway/acceptance/conformance test -timeout 10m -full

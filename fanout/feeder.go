@@ -23,7 +23,7 @@ type Loop interface {
 const maxUnflushed = 64
 
 // Feeder takes publications from a source, encodes each once, and posts it to the loops that hold a subscriber. It
-// is a [Sink]: its methods run on the source's goroutine.
+// is a [Sink]: its methods run on the source's goroutine, and those of each fork on a goroutine of its own.
 type Feeder struct {
 	// Fixed at creation.
 	interest *Interest
@@ -33,8 +33,8 @@ type Feeder struct {
 	posted  uint64 // the loops that were posted to since the last Flush: bit i is loop i
 	pending int    // publications posted since the last Flush
 
-	// Atomic.
-	stats feederCounters
+	// Atomic. All forks share them.
+	stats *feederCounters
 }
 
 type feederCounters struct {
@@ -43,6 +43,7 @@ type feederCounters struct {
 	foreign      atomic.Uint64
 	replaced     atomic.Uint64
 	gaps         atomic.Uint64
+	channelGaps  atomic.Uint64
 }
 
 // FeederStats counts what came through a Feeder since it was made.
@@ -52,11 +53,17 @@ type FeederStats struct {
 	Foreign      uint64 // of them, those whose Redis channel lacks the prefix
 	Replaced     uint64 // bytes that were not UTF-8 and were sent as U+FFFD
 	Gaps         uint64 // gap messages that were sent to all loops because the link was down
+	ChannelGaps  uint64 // channels whose subscribers alone got a gap message
 }
 
 // NewFeeder returns a Feeder for the loops; bit i of the interest is loops[i].
 func NewFeeder(interest *Interest, loops []Loop) *Feeder {
-	return &Feeder{interest: interest, loops: loops}
+	return &Feeder{interest: interest, loops: loops, stats: new(feederCounters)}
+}
+
+// Fork implements [Sink]. The forks count together.
+func (f *Feeder) Fork() Sink {
+	return &Feeder{interest: f.interest, loops: f.loops, stats: f.stats}
 }
 
 // Publish implements [Sink].
@@ -76,7 +83,11 @@ func (f *Feeder) Publish(redisChannel, payload string) {
 	if replaced > 0 {
 		f.stats.replaced.Add(uint64(replaced))
 	}
-	item := Item{Channel: channel, Frame: frame, TakenAt: Monotonic()}
+	f.post(loops, Item{Channel: channel, Frame: frame, TakenAt: Monotonic()})
+}
+
+// post posts item to the loops, a bit each. They wake at the next Flush.
+func (f *Feeder) post(loops uint64, item Item) {
 	f.posted |= loops
 	for ; loops != 0; loops &= loops - 1 {
 		f.loops[bits.TrailingZeros64(loops)].Post(item)
@@ -95,9 +106,13 @@ func (f *Feeder) Flush() {
 	f.posted, f.pending = 0, 0
 }
 
-// Lost implements [Sink]. It posts one shared gap message for every connection. If no channel has a subscriber it posts
-// nothing: later subscribers get what is published after they subscribed.
-func (f *Feeder) Lost() {
+// Lost implements [Sink]. If no channel is named, it posts one shared gap message for every connection. If no channel has a
+// subscriber it posts nothing: later subscribers get what is published after they subscribed.
+func (f *Feeder) Lost(redisChannels ...string) {
+	if len(redisChannels) > 0 {
+		f.lostSome(redisChannels)
+		return
+	}
 	if f.interest.Channels() == 0 {
 		return
 	}
@@ -111,6 +126,37 @@ func (f *Feeder) Lost() {
 	}
 }
 
+// lostSome posts a gap message for the subscribers of these channels, and for nobody else.
+func (f *Feeder) lostSome(redisChannels []string) {
+	now := time.Now().UnixMilli()
+	for _, redisChannel := range redisChannels {
+		channel, ok := strings.CutPrefix(redisChannel, protocol.RedisPrefix)
+		if !ok {
+			continue
+		}
+		loops := f.interest.Loops(channel)
+		if loops == 0 {
+			continue
+		}
+		f.stats.channelGaps.Add(1)
+		f.post(loops, Item{Channel: channel, Frame: protocol.NewFrame(&protocol.Message{
+			Type: protocol.MessageGap, Channel: channel, Reason: protocol.GapRedis, Timestamp: now,
+		})})
+	}
+	f.Flush()
+}
+
+// Settled implements [Sink].
+func (f *Feeder) Settled(redisChannel string) {
+	channel, ok := strings.CutPrefix(redisChannel, protocol.RedisPrefix)
+	if !ok {
+		return
+	}
+	if loops := f.interest.settle(channel); loops != 0 {
+		f.post(loops, Item{Channel: channel})
+	}
+}
+
 // Stats returns the counters. Safe to call from any goroutine.
 func (f *Feeder) Stats() FeederStats {
 	return FeederStats{
@@ -119,6 +165,7 @@ func (f *Feeder) Stats() FeederStats {
 		Foreign:      f.stats.foreign.Load(),
 		Replaced:     f.stats.replaced.Load(),
 		Gaps:         f.stats.gaps.Load(),
+		ChannelGaps:  f.stats.channelGaps.Load(),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/doctor"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/gateway/settings"
@@ -25,7 +26,7 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	connections := 0
 	settings.Number(&connections, 10_000)(fs, "connections", "how many connections the host has to hold")
 	serve := settings.NewFlagSet(cfg)
-	for _, name := range []string{"addr", "admin", "loops", "redis", "send-buffer", "memory-limit"} {
+	for _, name := range []string{"addr", "admin", "loops", "redis", "redis-ca", "redis-cert", "redis-key", "interest", "send-buffer", "memory-limit"} {
 		fs.Var(serve.Lookup(name).Value, name, "the value that the gateway gets")
 	}
 	proxy := fs.Bool("proxy", false, "a proxy in front of the gateway runs on this host too")
@@ -45,7 +46,7 @@ func examine(ctx context.Context, args []string, stdout io.Writer) error {
 	cfg.Server.MaxConnections = connections
 	p := plan(cfg)
 	p.Proxy = *proxy
-	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, cfg.Redis)...)
+	results := append(doctor.Examine(host(cfg), p), doctor.CheckRedis(ctx, redis.Config{URL: cfg.Redis, TLS: cfg.RedisTLS, Mode: cfg.Interest})...)
 	report := doctor.NewReport(p, results)
 	write := report.WriteText
 	if *asJSON {

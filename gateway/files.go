@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/admin"
 	"github.com/carillon-ws/carillon/gateway/settings"
@@ -20,7 +22,7 @@ const (
 // otherFiles returns how many descriptors the process holds at most, without those of its server. Each part of the sum
 // is a bound that the part itself enforces.
 func otherFiles(cfg *settings.Settings) int {
-	n := processFiles + spareFiles + admin.MaxFiles + redis.MaxFiles
+	n := processFiles + spareFiles + admin.MaxFiles + redis.MaxFiles(cmp.Or(cfg.Redis, "redis://embedded"))
 	if cfg.Redis == "" {
 		n += redis.MaxEmbeddedFiles
 	}

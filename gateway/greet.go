@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/settings"
 )
 
@@ -34,9 +35,9 @@ func (g *gateway) greet() {
 		return
 	}
 	admin := "http://" + g.admin.Addr()
-	redis := g.redis.String()
+	place := g.redis.String()
 	if g.embedded != nil {
-		redis = "embedded at " + g.embedded.Addr() + " (for trying out: it keeps nothing over a restart)"
+		place = "embedded at " + g.embedded.Addr() + " (for trying out: it keeps nothing over a restart)"
 	}
 	fmt.Fprintf(g.log.lines, `
   carillon %s
@@ -52,11 +53,14 @@ func (g *gateway) greet() {
     publish   %s
     load      go run ./bench -connections 10000
 
-`, version(), g.server.Addr(), len(g.server.Loops()), g.server.MaxConnections(), admin, redis, auth, admin, admin, g.publishLine())
+`, version(), g.server.Addr(), len(g.server.Loops()), g.server.MaxConnections(), admin, place, auth, admin, admin, g.publishLine())
 }
 
 // publishLine is a command that publishes one notification to the channel of the demo page.
 func (g *gateway) publishLine() string {
+	if g.embedded == nil && g.redis.Kind() != redis.Single {
+		return "gateway publish " + demoChannel + " hello"
+	}
 	if g.embedded == nil {
 		return "redis-cli -u " + g.redis.String() + " PUBLISH notifications:" + demoChannel + " hello"
 	}

@@ -20,6 +20,7 @@ func TestImports(t *testing.T) {
 		{"protocol", "github.com/gobwas/ws", []string{redis, mini, lua, gnet, module + "fanout", module + "gateway"}},
 		{"fanout", module + "protocol", []string{redis, mini, lua, gnet, module + "fanout/", module + "gateway"}},
 		{"fanout/redis", redis, []string{gnet, module + "gateway"}},
+		{"gateway/admin", "github.com/prometheus/client_golang", []string{redis, mini, lua, module + "fanout/redis"}},
 		{"gateway/server", gnet, []string{redis, mini, lua, module + "fanout/redis"}},
 	} {
 		cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+tt.pkg)

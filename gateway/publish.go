@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/settings"
 	"github.com/carillon-ws/carillon/protocol"
@@ -26,6 +27,11 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	admin := adminFlag(fs, "address of the admin listener of the gateway that publishes")
 	token := fs.String("admin-token", "", "bearer token of that listener; the default is the value of "+settings.EnvName("admin-token"))
 	redisURL := fs.String("redis", "", "URL of the Redis to publish to, without a gateway")
+	var files redis.TLSFiles
+	fs.StringVar(&files.CA, "redis-ca", "", "PEM file with the certificate authorities that may sign the certificate of Redis")
+	fs.StringVar(&files.Cert, "redis-cert", "", "PEM file with the certificate to show to Redis; needs -redis-key")
+	fs.StringVar(&files.Key, "redis-key", "", "PEM file with the key of that certificate")
+	sharded := fs.Bool("sharded", false, "with -redis: use SPUBLISH, for gateways with -interest sharded")
 	if err := parseCommand(fs, args, "gateway publish [-admin HOST:PORT] [-admin-token TOKEN] [-redis URL] CHANNEL DATA", stdout); err != nil {
 		return err
 	}
@@ -39,7 +45,11 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if *redisURL != "" {
-		return publishRedis(ctx, *redisURL, channel, fs.Arg(1), stdout)
+		cfg := redis.Config{URL: *redisURL, TLS: files, Log: slog.New(slog.DiscardHandler)}
+		if *sharded {
+			cfg.Mode, cfg.Interest = redis.Sharded, fanout.NewInterest()
+		}
+		return publishRedis(ctx, cfg, channel, fs.Arg(1), stdout)
 	}
 	if *token == "" { // as the default of the flag it would be in the help
 		*token = strings.TrimSpace(os.Getenv(settings.EnvName("admin-token")))
@@ -47,8 +57,9 @@ func publish(ctx context.Context, args []string, stdout io.Writer) error {
 	return publishAdmin(ctx, *admin, *token, channel, fs.Arg(1), stdout)
 }
 
-func publishRedis(ctx context.Context, redisURL, channel, data string, stdout io.Writer) error {
-	source, err := redis.NewSource(redis.Config{URL: redisURL, Pattern: protocol.RedisPrefix + "*", Log: slog.New(slog.DiscardHandler)})
+func publishRedis(ctx context.Context, cfg redis.Config, channel, data string, stdout io.Writer) error {
+	cfg.Pattern = protocol.RedisPrefix + "*"
+	source, err := redis.NewSource(cfg)
 	if err != nil {
 		return settings.Usagef("-redis: %w", err)
 	}

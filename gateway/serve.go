@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -120,7 +121,14 @@ func (g *gateway) wire() (err error) {
 		}
 		url = g.embedded.URL()
 	}
-	if g.redis, err = redis.NewSource(redis.Config{URL: url, Pattern: protocol.RedisPrefix + "*", Log: log.Logger}); err != nil {
+	cfg.Server.Interest = fanout.NewInterest()
+	if g.redis, err = redis.NewSource(redis.Config{
+		URL: url, TLS: cfg.RedisTLS, Pattern: protocol.RedisPrefix + "*", Mode: cfg.Interest, Interest: cfg.Server.Interest,
+		Gateway: canaryName(), Log: log.Logger,
+	}); err != nil {
+		return settings.Usagef("-redis: %w", err)
+	}
+	if err = g.redis.Check(context.Background()); err != nil {
 		return settings.Usagef("-redis: %w", err)
 	}
 	cfg.Server.Upgrade.DemoURL = demoURL(cfg.Admin)
@@ -131,7 +139,6 @@ func (g *gateway) wire() (err error) {
 		}
 		cfg.Server.Verifier = g.verifier
 	}
-	cfg.Server.Interest = fanout.NewInterest()
 	cfg.Server.Log = log.Logger
 	cfg.Server.OtherFiles = otherFiles(cfg)
 	if g.server, err = server.New(cfg.Server); err != nil {
@@ -152,7 +159,7 @@ func (g *gateway) wire() (err error) {
 		},
 		Server: g.server.Stats,
 		Feeder: g.feeder.Stats,
-		Redis:  g.redis.Stats,
+		Redis:  g.redisStats,
 		Publish: func(ctx context.Context, channel, data string) (int64, error) {
 			return g.redis.Publish(ctx, protocol.RedisChannel(channel), data)
 		},
@@ -178,6 +185,15 @@ func demoURL(admin string) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
+// canaryName is a name that no other gateway has. It begins with the host's name, for people who look at Redis.
+func canaryName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "gateway"
+	}
+	return fmt.Sprintf("%s-%08x", host, rand.Uint32())
+}
+
 func (g *gateway) close() {
 	if g.redis != nil {
 		_ = g.redis.Close() // the process ends, so an error changes nothing
@@ -200,16 +216,38 @@ func (g *gateway) ready() []admin.Check {
 	for _, lp := range stats.Loops {
 		open += lp.Sockets
 	}
+	redis := admin.Check{Name: "redis subscribed", OK: true, Detail: g.redis.String()}
+	if st := g.redis.Stats(); !st.Up { // a canary that was published and is not heard, or no answer to PING
+		redis.OK, redis.Detail = false, redis.Detail+": "+st.LastError
+	}
 	checks := []admin.Check{
 		{Name: "listening", OK: listening, Detail: g.server.Addr()},
 		{Name: "not draining", OK: !stats.Leaving},
-		{Name: "redis subscribed", OK: g.redis.Stats().Up, Detail: g.redis.String()},
+		redis,
 		{Name: "room for connections", OK: open < int64(stats.MaxConnections), Detail: fmt.Sprintf("%d of %d", open, stats.MaxConnections)},
 	}
 	if g.verifier != nil {
 		checks = append(checks, admin.Check{Name: "keys for tokens", OK: g.verifier.Ready()})
 	}
 	return checks
+}
+
+// redisStats is what the admin listener shows of the source.
+func (g *gateway) redisStats() admin.RedisStats {
+	st, links := g.redis.Stats(), g.redis.Links()
+	out := admin.RedisStats{
+		Mode: string(g.redis.Mode()), Up: st.Up, LostAt: st.LostAt, LastError: st.LastError,
+		Messages: st.Messages, Bytes: st.Bytes, Unexpected: st.Unexpected, Reconnects: st.Reconnects,
+		Resubscribed: st.Resubscribed, Refused: st.Refused, Moved: st.Moved,
+		Links: make([]admin.RedisLink, len(links)),
+	}
+	for i, l := range links {
+		out.Links[i] = admin.RedisLink{
+			Name: l.Name, Node: l.Node, Up: l.Up, LastError: l.LastError, Messages: l.Messages, Reconnects: l.Reconnects,
+			CanaryAge: l.CanaryAge, Channels: l.Channels, Unconfirmed: l.Waiting,
+		}
+	}
+	return out
 }
 
 // demo publishes a notification every 3 s, so that the demo page has something to show.

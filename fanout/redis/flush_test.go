@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/carillon-ws/carillon/fanout"
 )
 
 // unflushed is a [fanout.Sink] that counts what it was handed and was not told to flush yet.
@@ -17,7 +19,9 @@ type unflushed struct {
 }
 
 func (u *unflushed) Publish(string, string) { u.pending++ }
-func (u *unflushed) Lost()                  {}
+func (u *unflushed) Lost(...string)         {}
+func (u *unflushed) Settled(string)         {}
+func (u *unflushed) Fork() fanout.Sink      { return u }
 func (u *unflushed) Flush() {
 	if u.pending > 0 {
 		u.pending = 0

@@ -27,6 +27,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/fanouttest"
 	"github.com/carillon-ws/carillon/fanout/redis/redistest"
 )
@@ -64,8 +65,10 @@ func (rs *running) Publish(channel, payload string) {
 	rs.heard <- heard{channel: channel, payload: payload}
 }
 
-func (rs *running) Lost()  { rs.heard <- heard{lost: true} }
-func (rs *running) Flush() {}
+func (rs *running) Lost(...string)    { rs.heard <- heard{lost: true} }
+func (rs *running) Settled(string)    {}
+func (rs *running) Flush()            {}
+func (rs *running) Fork() fanout.Sink { return rs }
 
 // runRedis runs a source of notifications:* until the test ends.
 func runRedis(t *testing.T, cfg Config, opts ...func(*running)) *running {
@@ -185,7 +188,9 @@ func (l *logTap) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	l.all.Write(p)
 	l.mu.Unlock()
-	l.lines <- string(p)
+	if l.lines != nil {
+		l.lines <- string(p)
+	}
 	return len(p), nil
 }
 
@@ -340,7 +345,7 @@ func TestAllocationsPerPublication(t *testing.T) {
 	}
 	defer ignore(src.Close)
 	dialling(feed, nil)(&running{Source: src})
-	lk, err := src.open(t.Context())
+	lk, err := src.newKeeper("", src.where()).open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1130,5 +1135,7 @@ func (c *countdown) Publish(string, string) {
 	}
 }
 
-func (*countdown) Lost()  {}
-func (*countdown) Flush() {}
+func (*countdown) Lost(...string)      {}
+func (*countdown) Settled(string)      {}
+func (*countdown) Flush()              {}
+func (c *countdown) Fork() fanout.Sink { return c }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -25,7 +24,7 @@ type Config struct {
 
 	Server      func() server.Stats
 	Feeder      func() fanout.FeederStats
-	Redis       func() redis.Stats
+	Redis       func() RedisStats
 	Publish     func(ctx context.Context, channel, data string) (receivers int64, err error) // channel in its short form
 	Kick        func(context.Context, server.Kick) (ended int, err error)
 	Connections func(context.Context, server.ConnectionQuery) (server.ConnectionList, error)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -27,7 +26,7 @@ func testConfig() Config {
 		},
 		Server:  func() server.Stats { return server.Stats{Loops: make([]server.LoopStats, 2)} },
 		Feeder:  func() fanout.FeederStats { return fanout.FeederStats{} },
-		Redis:   func() redis.Stats { return redis.Stats{Up: true} },
+		Redis:   func() RedisStats { return RedisStats{Mode: "pattern", Up: true} },
 		Publish: func(context.Context, string, string) (int64, error) { return 1, nil },
 		Kick:    func(context.Context, server.Kick) (int, error) { return 1, nil },
 		Connections: func(context.Context, server.ConnectionQuery) (server.ConnectionList, error) {

@@ -109,6 +109,10 @@ var scalars = []scalarMetric{
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Subscriptions) }),
 	},
 	{
+		desc("ws_subscriptions_waiting", "Subscriptions whose client waits until Redis has confirmed the channel; always 0 with -interest pattern."), gauge,
+		sum(func(lp *server.LoopStats) float64 { return float64(lp.Waiting) }),
+	},
+	{
 		desc("ws_backlogged_connections", "Connections with a backlog: they read slower than notifications come."), gauge,
 		sum(func(lp *server.LoopStats) float64 { return float64(lp.Backlogged) }),
 	},
@@ -133,12 +137,16 @@ var scalars = []scalarMetric{
 		func(s *snapshot) float64 { return float64(s.server.Restarts) },
 	},
 	{
-		desc("redis_up", "1 while subscribed to Redis."), gauge,
+		desc("redis_up", "1 while subscribed to Redis, on every link."), gauge,
 		func(s *snapshot) float64 { return truth(s.redis.Up) },
 	},
 	{
 		desc("redis_down_seconds", "How long the link to Redis has been down; 0 while it is up."), gauge,
 		func(s *snapshot) float64 { return s.downFor().Seconds() },
+	},
+	{
+		desc("redis_links", "Links to Redis: one, or with -interest sharded one for each master of the Cluster."), gauge,
+		func(s *snapshot) float64 { return float64(len(s.redis.Links)) },
 	},
 	{
 		desc("redis_embedded", "1 if the gateway runs an embedded Redis, which is for trying out."), gauge,
@@ -163,6 +171,22 @@ var scalars = []scalarMetric{
 	{
 		desc("redis_pubsub_gaps_total", "Times that all clients got a gap because the link to Redis was lost."), counter,
 		func(s *snapshot) float64 { return float64(s.feeder.Gaps) },
+	},
+	{
+		desc("redis_pubsub_channel_gaps_total", "Channels whose subscribers alone got a gap because the link that carries them was lost."), counter,
+		func(s *snapshot) float64 { return float64(s.feeder.ChannelGaps) },
+	},
+	{
+		desc("redis_channels_resubscribed_total", "Channels that Redis confirmed again after their link was lost."), counter,
+		func(s *snapshot) float64 { return float64(s.redis.Resubscribed) },
+	},
+	{
+		desc("redis_channels_refused_total", "Times that Redis did not allow a channel, or not then; it is asked again."), counter,
+		func(s *snapshot) float64 { return float64(s.redis.Refused) },
+	},
+	{
+		desc("redis_channels_moved_total", "Channels that went to another link because their slot of the Cluster moved."), counter,
+		func(s *snapshot) float64 { return float64(s.redis.Moved) },
 	},
 	{
 		desc("publications_total", "Publications taken from Redis."), counter,

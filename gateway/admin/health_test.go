@@ -5,7 +5,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -93,7 +92,8 @@ func TestInfoSeenFrom(t *testing.T) {
 func TestStats(t *testing.T) {
 	t.Parallel()
 	cfg := busy()
-	cfg.Redis = func() redis.Stats { return redis.Stats{} }
+	busyRedis := cfg.Redis
+	cfg.Redis = func() RedisStats { st := busyRedis(); st.Up = false; return st }
 	_, url := start(t, cfg)
 	var got numbers
 	if err := json.Unmarshal([]byte(do(t, "GET", url+"/stats", "").body), &got); err != nil {
@@ -102,6 +102,13 @@ func TestStats(t *testing.T) {
 	if got.Connections != 13 || got.Subscriptions != 5 || got.Deliveries != 61 || got.Publications != 70 || got.RedisUp ||
 		got.Closed["peer"] != 5 || got.Backlogged != 1 || got.Limit != 1000 || !got.Draining {
 		t.Errorf("/stats = %+v", got)
+	}
+	if len(got.Links) != 2 || got.Waiting != 6 || got.RedisInterest != "sharded" || got.Resubscribed != 8 || got.Unallowed != 9 || got.Moved != 10 {
+		t.Errorf("/stats = %+v", got)
+	} else if l := got.Links[0]; l.Link != "10.0.0.1:6379" || !l.Up || l.CanaryAge == nil || *l.CanaryAge != 1.5 || l.Channels != 11 || l.Unconfirmed != 12 || l.Messages != 13 || l.Reconnects != 14 {
+		t.Errorf("the first link is %+v", l)
+	} else if l := got.Links[1]; l.Up || l.CanaryAge != nil || l.Error != "connection refused" {
+		t.Errorf("the second link is %+v", l)
 	}
 	if n := len(got.Latency); n != len(server.TimeScale.Bounds)+1 || got.Latency[2] != (bucket{0.0005, 2}) || got.Latency[n-1] != (bucket{0, 1}) {
 		t.Errorf("latency %+v", got.Latency)

@@ -13,7 +13,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 	"github.com/carillon-ws/carillon/protocol"
 	"github.com/carillon-ws/carillon/protocol/http1"
@@ -24,7 +23,7 @@ import (
 type snapshot struct {
 	server server.Stats
 	feeder fanout.FeederStats
-	redis  redis.Stats
+	redis  RedisStats
 	at     time.Time
 
 	embedded   bool
@@ -80,6 +79,10 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for i := range perLoop {
 		descs <- perLoop[i].desc
 	}
+	descs <- redisInterest
+	for i := range perLink {
+		descs <- perLink[i].desc
+	}
 	for i := range labelled {
 		descs <- labelled[i].desc
 	}
@@ -100,6 +103,10 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 		for n := range s.server.Loops {
 			metrics <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&s.server.Loops[n]), strconv.Itoa(n))
 		}
+	}
+	metrics <- prometheus.MustNewConstMetric(redisInterest, gauge, 1, s.redis.Mode)
+	for i := range perLink {
+		perLink[i].collect(s.redis.Links, metrics)
 	}
 	for i := range labelled {
 		labelled[i].collect(s, metrics)

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/carillon-ws/carillon/fanout"
-	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
 
@@ -29,7 +28,7 @@ func busy() Config {
 	cfg := testConfig()
 	cfg.Server = func() server.Stats {
 		first := server.LoopStats{
-			Connections: 3, Sockets: 4, Channels: 2, Subscriptions: 5, Backlogged: 1, BacklogBytes: 100,
+			Connections: 3, Sockets: 4, Channels: 2, Subscriptions: 5, Waiting: 6, Backlogged: 1, BacklogBytes: 100,
 			Accepted: 9, Upgraded: 8, Commands: 7, Deliveries: 60, SentBytes: 5000, Writes: 40,
 			Compressing: 2, Compressed: 30, SavedBytes: 9000,
 			Wakeups: 6, Turns: 5, Slices: 11, Panics: 1,
@@ -47,12 +46,18 @@ func busy() Config {
 		return server.Stats{Loops: []server.LoopStats{first, second}, MaxConnections: 1000, Draining: true, Restarts: 2}
 	}
 	cfg.Feeder = func() fanout.FeederStats {
-		return fanout.FeederStats{Publications: 70, Unheard: 6, Foreign: 5, Replaced: 4, Gaps: 3}
+		return fanout.FeederStats{Publications: 70, Unheard: 6, Foreign: 5, Replaced: 4, Gaps: 3, ChannelGaps: 2}
 	}
 	cfg.Info.RedisEmbedded = true
 	cfg.LogDropped = func() uint64 { return 9 }
-	cfg.Redis = func() redis.Stats {
-		return redis.Stats{Messages: 70, Bytes: 7000, Reconnects: 2, Up: true}
+	cfg.Redis = func() RedisStats {
+		return RedisStats{
+			Mode: "sharded", Messages: 70, Bytes: 7000, Reconnects: 2, Up: true, Resubscribed: 8, Refused: 9, Moved: 10,
+			Links: []RedisLink{
+				{Name: "10.0.0.1:6379", Up: true, CanaryAge: 1500 * time.Millisecond, Channels: 11, Unconfirmed: 12, Messages: 13, Reconnects: 14},
+				{Name: "10.0.0.2:6379", CanaryAge: -1, LastError: "connection refused"},
+			},
+		}
 	}
 	return cfg
 }
@@ -73,6 +78,11 @@ func TestMetricsOfABusyGateway(t *testing.T) {
 		`ws_fanout_width_bucket{le="1"} 1`, `ws_fanout_width_bucket{le="10"} 3`, "ws_fanout_width_sum 21",
 		"loop_turn_duration_seconds_count 0",
 		`loop_busy_seconds_total{loop="0"} 1.5`, `loop_stall_seconds{loop="0"} 0.25`, `loop_mailbox_bytes{loop="0"} 77`,
+		"redis_links 2", `redis_interest{mode="sharded"} 1`, `redis_link_up{link="10.0.0.1:6379"} 1`, `redis_link_up{link="10.0.0.2:6379"} 0`,
+		`redis_canary_age_seconds{link="10.0.0.1:6379"} 1.5`, `redis_link_channels{link="10.0.0.1:6379"} 11`,
+		`redis_link_unconfirmed_channels{link="10.0.0.1:6379"} 12`, `redis_link_messages_total{link="10.0.0.1:6379"} 13`,
+		`redis_link_reconnects_total{link="10.0.0.1:6379"} 14`, "redis_channels_resubscribed_total 8", "redis_channels_refused_total 9",
+		"redis_channels_moved_total 10", "redis_pubsub_channel_gaps_total 2", "ws_subscriptions_waiting 6",
 		"redis_down_seconds 0", "redis_embedded 1", "log_lines_dropped_total 9",
 		`ws_connections_active{loop="0"} 3`, `ws_connections_active{loop="1"} 10`,
 		"ws_connections_opened_total 8", "ws_sockets_accepted_total 9", "ws_sockets_active 4", "ws_connections_limit 1000",
@@ -200,7 +210,7 @@ func TestNativeHistograms(t *testing.T) {
 func TestRedisDownSeconds(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig()
-	cfg.Redis = func() redis.Stats { return redis.Stats{LostAt: time.Now().Add(-time.Hour)} }
+	cfg.Redis = func() RedisStats { return RedisStats{LostAt: time.Now().Add(-time.Hour)} }
 	_, url := start(t, cfg)
 	m := regexp.MustCompile(`(?m)^redis_down_seconds (\S+)$`).FindStringSubmatch(do(t, "GET", url+"/metrics", "").body)
 	if m == nil {

@@ -15,6 +15,7 @@ type numbers struct {
 	Limit         int    `json:"limit"`
 	Sockets       int64  `json:"sockets"`
 	Subscriptions int64  `json:"subscriptions"`
+	Waiting       int64  `json:"waiting"`  // subscriptions whose client waits for Redis
 	Channels      int64  `json:"channels"` // once on each loop that has a subscriber
 	Deliveries    uint64 `json:"deliveries"`
 	Publications  uint64 `json:"publications"`
@@ -37,6 +38,12 @@ type numbers struct {
 	RedisDownSeconds float64 `json:"redisDownSeconds"`
 	RedisError       string  `json:"redisError,omitempty"`
 	RedisReconnects  uint64  `json:"redisReconnects"`
+	RedisInterest    string  `json:"redisInterest"` // the mode
+
+	Resubscribed uint64        `json:"resubscribed"` // channels, in Redis
+	Unallowed    uint64        `json:"unallowed"`
+	Moved        uint64        `json:"moved"`
+	Links        []linkNumbers `json:"links"`
 }
 
 // bucket counts values that are at most UpTo, in seconds or connections, and above the bucket before.
@@ -72,6 +79,8 @@ func (a *Admin) stats(w http.ResponseWriter, _ *http.Request) {
 		Closed: map[string]uint64{}, Refused: map[string]uint64{}, Dropped: map[string]uint64{},
 		RedisUp: s.redis.Up, RedisDownSeconds: s.downFor().Round(time.Millisecond).Seconds(),
 		RedisError: s.redis.LastError, RedisReconnects: s.redis.Reconnects,
+		RedisInterest: s.redis.Mode, Resubscribed: s.redis.Resubscribed, Unallowed: s.redis.Refused, Moved: s.redis.Moved,
+		Links: linksOf(s.redis.Links),
 	}
 	var latency, width server.Histogram
 	for i := range s.server.Loops {
@@ -80,6 +89,7 @@ func (a *Admin) stats(w http.ResponseWriter, _ *http.Request) {
 		n.Sockets += lp.Sockets
 		n.Subscriptions += lp.Subscriptions
 		n.Channels += lp.Channels
+		n.Waiting += lp.Waiting
 		n.Deliveries += lp.Deliveries
 		n.SentBytes += lp.SentBytes
 		n.Accepted += lp.Accepted

@@ -1,9 +1,12 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,7 +14,9 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/carillon-ws/carillon/fanout"
 	"github.com/carillon-ws/carillon/fanout/redis"
+	"github.com/carillon-ws/carillon/protocol"
 )
 
 const (
@@ -24,34 +29,137 @@ const (
 	pubsubHard, pubsubSoft, pubsubSeconds = 32 << 20, 8 << 20, 60
 )
 
-// CheckRedis checks the Redis at a URL. It writes nothing there. An empty URL is reported as skipped.
-func CheckRedis(ctx context.Context, rawURL string) []Result {
+// CheckRedis judges the Redis that cfg names (URL, TLS, Mode), if it names one: the server that a link would be opened to.
+// It stores nothing there.
+func CheckRedis(ctx context.Context, cfg redis.Config) []Result {
 	reach := Result{
 		Check: "Redis", Status: OK, Needed: "reachable, 6.2 or later",
 		Why: "all notifications come from Redis; older versions get no fixes", Source: "redis.io/docs, security and version policy",
 	}
-	if rawURL == "" {
+	if cfg.URL == "" {
 		return []Result{reach.skipped("not checked: give -redis URL")}
 	}
-	opt, name, err := redis.ParseURL(rawURL)
+	cfg.Pattern, cfg.Log, cfg.Gateway = protocol.RedisPrefix+"*", slog.New(slog.DiscardHandler), "doctor-"+strconv.FormatUint(uint64(rand.Uint32()), 16)
+	cfg.DialTimeout, cfg.ReplyTimeout, cfg.CanaryEvery = redisPatient, redisPatient, 50*time.Millisecond
+	cfg.Interest = fanout.NewInterest()
+	source, err := redis.NewSource(cfg)
 	if err != nil {
 		reach.Value = err.Error()
 		return []Result{reach.worse(Fail, "gateway doctor -redis redis://HOST:6379")}
 	}
-	opt.DialTimeout, opt.ReadTimeout, opt.MaxRetries = redisPatient, redisPatient, -1
-	opt.Protocol = 2
-	opt.DisableIdentity = true
-	c := goredis.NewClient(opt)
-	defer c.Close() //nolint:errcheck // the errors of the commands are in the results
-	if err := c.Ping(ctx).Err(); err != nil {
+	defer source.Close() //nolint:errcheck // every command was answered, or its error is in the results
+	cfg.Interest.Add("carillon-doctor", 0)
+	name := source.String()
+	if err := source.Check(ctx); err != nil {
+		reach.Value = err.Error()
+		return []Result{reach.worse(Fail, "gateway doctor -redis with another URL, or another -interest")}
+	}
+	c, err := source.Client(ctx)
+	if err == nil {
+		defer c.Close() //nolint:errcheck // the errors of the commands are in the results
+		err = c.Ping(ctx).Err()
+		if isRefused(err) {
+			err = nil // it answers
+		}
+	}
+	if err != nil {
 		reach.Value = fmt.Sprintf("%s: %v", name, err)
 		return []Result{reach.worse(Fail, redisCLI(name)+" PING (is Redis running, and are address and password right?)")}
 	}
-	return []Result{version(ctx, c, reach, name), roundTrip(ctx, c, name), pubsubBuffer(ctx, c, name)}
+	results := []Result{version(ctx, c, reach, name), roundTrip(ctx, c, name), hears(ctx, source), pubsubBuffer(ctx, c, name)}
+	if cfg.Mode == redis.Sharded {
+		results = append(results, shardsWhenDown(ctx, c, name))
+	}
+	return results
+}
+
+func isRefused(err error) bool { return err != nil && strings.HasPrefix(err.Error(), "NOPERM") }
+
+// nobody is a [fanout.Sink] and a gateway's only loop that throws everything away.
+type nobody struct{}
+
+func (nobody) Publish(string, string) {}
+func (nobody) Lost(...string)         {}
+func (nobody) Settled(string)         {}
+func (nobody) Flush()                 {}
+func (nobody) Fork() fanout.Sink      { return nobody{} }
+
+// hears does what a gateway does: it subscribes in the mode, to a channel too where channels are asked for one by one,
+// and publishes a canary, which must come back on every link.
+func hears(ctx context.Context, source *redis.Source) Result {
+	r := Result{
+		Check: "Redis permissions", Status: OK, Needed: "subscribe, publish, and the canary is heard",
+		Why: "without them nothing is heard, or a link that is silently dead is not noticed", Source: "fanout/redis: ACLPattern, ACLDynamic, ACLSharded",
+	}
+	acl := map[redis.Mode]string{redis.Pattern: redis.ACLPattern, redis.Dynamic: redis.ACLDynamic, redis.Sharded: redis.ACLSharded}[source.Mode()]
+	if source.Kind() == redis.Cluster && source.Mode() != redis.Sharded {
+		acl += " " + redis.ACLCluster
+	}
+	fix := "ACL SETUSER USER " + acl
+	ctx, cancel := context.WithTimeout(ctx, redisPatient)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = source.Run(ctx, nobody{}) // it returns nil
+	}()
+	defer func() { <-done }()
+	defer cancel()
+	began := time.Now()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, links := source.Stats(), source.Links()
+		heard := 0
+		for _, l := range links {
+			switch {
+			case l.Up && l.CanaryAge < 0:
+				r.Value = "the canary is not allowed"
+				return r.worse(Warn, fix)
+			case l.Up && l.Canaries > 0:
+				heard++
+			}
+		}
+		switch {
+		case st.Refused > 0:
+			r.Value = "a channel below " + protocol.RedisPrefix + " is not allowed"
+			return r.worse(Fail, fix)
+		case st.Up && heard == len(links) && (source.Mode() == redis.Pattern || st.Channels > 0):
+			r.Value = fmt.Sprintf("%s: heard on %d link(s) after %s", source.Mode(), heard, time.Since(began).Round(time.Millisecond))
+			return r
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			r.Value = cmp.Or(st.LastError, "the canary is not heard")
+			return r.worse(Fail, fix)
+		}
+	}
+}
+
+// shardsWhenDown judges what a node does with sharded Pub/Sub while some slots have no master.
+func shardsWhenDown(ctx context.Context, c *goredis.Client, name string) Result {
+	const setting = "cluster-allow-pubsubshard-when-down"
+	r := Result{
+		Check: "Redis shards when down", Status: OK, Needed: setting + " yes",
+		Why: "else one master that is away silences the channels of all others", Source: "redis.conf of Redis 7",
+	}
+	answer, err := c.ConfigGet(ctx, setting).Result()
+	if err != nil {
+		return r.skipped("CONFIG GET is not allowed: ask whoever runs it for " + setting)
+	}
+	if r.Value = answer[setting]; r.Value == "yes" {
+		return r
+	}
+	return r.worse(Warn, redisCLI(name)+" CONFIG SET "+setting+" yes (on every node, and in redis.conf)")
 }
 
 // redisCLI returns the begin of a redis-cli command for this Redis. Hidden parts of the URL must be filled in.
 func redisCLI(name string) string {
+	if before, _, found := strings.Cut(name, " (master "); found { // of Sentinels
+		return "redis-cli -h MASTER (the address: redis-cli -u redis://" + strings.TrimPrefix(strings.TrimPrefix(before, "redis+sentinel://"), "rediss+sentinel://") + " SENTINEL MASTERS)"
+	}
+	name = strings.Replace(name, "+cluster://", "://", 1)
 	if scheme, path, _ := strings.Cut(name, "://"); scheme == "unix" {
 		_, path, _ = strings.Cut(path, "/") // a user may be before it
 		return "redis-cli -s /" + path

@@ -19,6 +19,8 @@ type broadcast struct {
 	batch    fanout.Batch // what the turn refers to
 	turn     *fanout.Turn[member]
 	sending  bool          // the turn is under way
+	loaded   bool          // what waits for its channels is answered, and turn has the batch's items
+	answered int           // how many of the batch's settled channels are answered
 	bundle   fanout.Bundle // being sent to its subscribers
 	walking  bool          // bundle is not sent to all yet
 	everyone cursor        // of a bundle that goes to every connection
@@ -46,8 +48,7 @@ func (lp *loop) startTurn() {
 	lp.n.turns.Add(1)
 	lp.began = fanout.Monotonic()
 	lp.written = lp.began // nobody may be left who hears any of it
-	lp.batch.AppendGaps(time.Now().UnixMilli())
-	lp.turn.Load(lp.batch.Items)
+	lp.loaded, lp.answered = false, 0
 }
 
 // sendTurn goes on with the turn: one write a connection for all frames of a channel that piled up. It reports
@@ -63,6 +64,14 @@ func (lp *loop) sendTurn(deadline int64) bool {
 		return false
 	}
 	lp.n.slices.Add(1)
+	if !lp.loaded {
+		if !lp.settleChannels(deadline) {
+			return false
+		}
+		lp.batch.AppendGaps(time.Now().UnixMilli())
+		lp.turn.Load(lp.batch.Items)
+		lp.loaded = true
+	}
 	for {
 		if !lp.walking {
 			bundle, ok := lp.turn.Next()

@@ -51,31 +51,39 @@ func (lp *loop) subscribe(c *conn, id []byte, name string) {
 		lp.refuseCommand(c, id, name, protocol.ErrorForbidden, "the token does not allow this channel")
 		return
 	}
-	m := member{c.fd, c.slot}
-	if int(c.count) >= lp.cfg.MaxChannels && !lp.index.Subscribed(c.subs, name) {
+	if int(c.count) >= lp.cfg.MaxChannels && !lp.index.Subscribed(c.subs, name) && !c.waitsFor(name) {
 		lp.refuseCommand(c, id, name, protocol.ErrorTooManyChannels, "this connection has all the channels it may have")
 		return
 	}
-	kept, added, first := lp.index.Subscribe(&c.subs, name, m)
-	if added {
-		c.count++
-	}
-	if first {
-		// Before the answer: what is published once the client has read it is heard.
-		lp.cfg.Interest.Add(kept, lp.id)
-	}
-	lp.answer(c, &protocol.Message{Type: protocol.MessageSubscribed, ID: id, Channel: kept})
+	lp.hear(c, id, name)
 }
 
-// unsubscribe acknowledges even when there was no subscription: afterwards there is none.
+// hear has a connection hear a channel, or wait until Redis has confirmed it. The interest comes before the answer: what is
+// published once the client has read it is heard.
+func (lp *loop) hear(c *conn, id []byte, name string) {
+	lp.owner.mustOwn()
+	if lp.index.Subscribers(name) == 0 {
+		if lp.waiting[name] != nil || !lp.cfg.Interest.Add(name, lp.id) {
+			lp.waitFor(c, name, id)
+			return
+		}
+	}
+	lp.enter(c, id, name)
+}
+
+// unsubscribe acknowledges even when there was no subscription: afterwards there is none. A subscription that still waits
+// to be confirmed is acknowledged first.
 func (lp *loop) unsubscribe(c *conn, id []byte, name string) {
 	lp.owner.mustOwn()
+	for _, w := range lp.stopWaiting(c, name) {
+		lp.answer(c, &protocol.Message{Type: protocol.MessageSubscribed, ID: w.id, Channel: name})
+	}
 	removed, last := lp.index.Unsubscribe(&c.subs, name)
 	if removed {
 		c.count--
 	}
 	if last {
-		lp.cfg.Interest.Remove(name, lp.id)
+		lp.endInterest(name)
 	}
 	lp.answer(c, &protocol.Message{Type: protocol.MessageUnsubscribed, ID: id, Channel: name})
 }

@@ -648,6 +648,7 @@ func TestAllocationsCompressed(t *testing.T) {
 // sendAll sends items as a turn of their own.
 func sendAll(lp *loop, items []fanout.Item) {
 	lp.turn.Load(items)
+	lp.loaded = true
 	lp.sending = true
 	if !lp.sendTurn(1<<62) || lp.n.backlogged.Load() != 0 {
 		panic("the sockets are full")

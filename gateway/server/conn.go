@@ -92,7 +92,8 @@ type connExt struct {
 	unfinishedSince uint32      // second at which the unfinished message began
 	held            *unfinished // what in or reader hold, as Server.inbound counts it
 	backlog         backlog
-	discarded       int // closing: bytes thrown away
+	waiting         []*waiter // open: subscriptions that are not confirmed yet
+	discarded       int       // closing: bytes thrown away
 }
 
 // member is how a connection appears in the index: enough to write to it without touching its record.
@@ -111,7 +112,7 @@ func (c *conn) extension() *connExt {
 
 // dropExt frees the extension if no field of it is used.
 func (c *conn) dropExt() {
-	if e := c.ext; e != nil && e.head == nil && !e.reader.Mid() && e.backlog.empty() && c.state != stateClosing {
+	if e := c.ext; e != nil && e.head == nil && !e.reader.Mid() && e.backlog.empty() && len(e.waiting) == 0 && c.state != stateClosing {
 		c.ext = nil
 	}
 }

@@ -161,7 +161,8 @@ func (lp *loop) closeSocket(c *conn, label string) {
 // leave takes an open connection out of everything that could write to it.
 func (lp *loop) leave(c *conn) {
 	lp.owner.mustOwn()
-	lp.index.Leave(&c.subs, func(channel string) { lp.cfg.Interest.Remove(channel, lp.id) })
+	lp.stopWaitingAll(c)
+	lp.index.Leave(&c.subs, lp.endInterest)
 	c.count = 0
 	lp.n.connections.Add(-1)
 	lp.stopForm(c)

@@ -23,6 +23,7 @@ type engine struct {
 	backlogs bitset                 // slots with a backlog
 	ages     ages                   // connections with a backlog, by the age of what they hold
 	grown    bool                   // backlogs have grown since they were last within their total
+	waiting  map[string]*waitList   // by channel: subscriptions that are not confirmed yet
 	takes    [protocol.Forms]bitset // slots of open connections that take a form; no bit is set for the plain one
 
 	endings  []ending
@@ -96,9 +97,7 @@ func (lp *loop) retire() {
 	lp.endSweeps()
 	lp.loseMail()
 	lp.wake.close()
-	for name := range lp.index.All() {
-		lp.cfg.Interest.Remove(name, lp.id)
-	}
+	lp.cfg.Interest.Forget(lp.id)
 	for slot := uint32(1); slot <= lp.conns.used; slot++ {
 		lp.uncount(lp.conns.at(slot))
 	}
@@ -107,6 +106,7 @@ func (lp *loop) retire() {
 	lp.n.compressing.Store(0)
 	lp.n.backlogged.Store(0)
 	lp.n.backlogBytes.Store(0)
+	lp.n.waiting.Store(0)
 	lp.engine = newEngine(lp, nil)
 	lp.publishGauges()
 	lp.publishOldest()

@@ -71,6 +71,9 @@ func (lp *loop) dropTurn() {
 			mb.batch.Lose(item)
 		}
 	}
+	if !lp.loaded { // those who wait are answered by the next turn
+		mb.batch.Settled = append(mb.batch.Settled, lp.batch.Settled[min(lp.answered+1, len(lp.batch.Settled)):]...)
+	}
 	mb.mu.Unlock()
 	lp.n.dropped.add(DroppedByPanic, lost)
 	lp.turn.Reset()

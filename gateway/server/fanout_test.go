@@ -386,6 +386,7 @@ func TestAllocations(t *testing.T) {
 	turn := func(items []fanout.Item) func() {
 		return func() {
 			lp.turn.Load(items)
+			lp.loaded = true
 			lp.sending = true
 			if !lp.sendTurn(1<<62) || lp.n.backlogged.Load() != 0 {
 				panic("the sockets are full")

@@ -57,6 +57,7 @@ type connRecord struct {
 	UnfinishedSince uint32                 `cbor:"16,keyasint,omitempty"`
 	Backlog         *backlogRecord         `cbor:"17,keyasint,omitempty"`
 	Discarded       int                    `cbor:"18,keyasint,omitempty"`
+	Waiting         []waitRecord           `cbor:"19,keyasint,omitempty"` // subscriptions that are not confirmed yet
 }
 
 // backlogRecord is what a socket has not taken yet.
@@ -65,6 +66,11 @@ type backlogRecord struct {
 	Off    int          `cbor:"2,keyasint,omitempty"`
 	Lost   []lostRecord `cbor:"3,keyasint,omitempty"`
 	Moved  uint32       `cbor:"4,keyasint"`
+}
+
+type waitRecord struct {
+	Channel string `cbor:"1,keyasint"`
+	ID      []byte `cbor:"2,keyasint,omitempty"`
 }
 
 type lostRecord struct {
@@ -123,6 +129,9 @@ func (lp *loop) add(rs *connRecords, c *conn) bool {
 		r.Reader, r.UnfinishedSince, r.Discarded = e.reader.State(), e.unfinishedSince, e.discarded
 		if !e.backlog.empty() {
 			r.Backlog = rs.backlog(&e.backlog)
+		}
+		for _, w := range e.waiting {
+			r.Waiting = append(r.Waiting, waitRecord{w.channel, w.id})
 		}
 	}
 	rs.Conns = append(rs.Conns, r)
@@ -202,6 +211,9 @@ func (lp *loop) takeUp(rs *connRecords, r *connRecord, gc gnet.Conn) (*conn, err
 	if r.Backlog != nil {
 		lp.takeUpBacklog(rs, r.Backlog, c)
 	}
+	for _, w := range r.Waiting {
+		lp.hear(c, w.ID, w.Channel)
+	}
 	lp.countUnfinished(c, false)
 	lp.wheel.schedule(&lp.conns, c, now+1) // what is due is worked out then
 	return c, nil
@@ -217,14 +229,24 @@ func (r *connRecord) sound() bool {
 			return false
 		}
 	}
+	channels := make(map[string]struct{}) // that it waits for
+	for _, w := range r.Waiting {
+		if protocol.CheckName(w.Channel) != nil {
+			return false
+		}
+		channels[w.Channel] = struct{}{}
+	}
+	if len(r.Channels)+len(channels) > MostChannels {
+		return false
+	}
 	request := r.Head != nil || r.Via != nil
 	switch r.State {
 	case stateOpening:
-		return r.Channels == nil && r.Reader == nil && r.Backlog == nil
+		return r.Channels == nil && r.Waiting == nil && r.Reader == nil && r.Backlog == nil
 	case stateOpen:
 		return !request && r.Refusal == nil && r.Flags&(flagRefused|flagProxied) == 0
 	case stateClosing:
-		return r.Channels == nil && r.Reader == nil && r.Head == nil
+		return r.Channels == nil && r.Waiting == nil && r.Reader == nil && r.Head == nil
 	default:
 		return false
 	}

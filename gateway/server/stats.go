@@ -26,6 +26,7 @@ type LoopStats struct {
 	Sockets       int64 // accepted and not yet closed, whatever their state
 	Compressing   int64 // of the connections, those that negotiated permessage-deflate
 	Channels      int64 // with a subscriber on this loop now
+	Waiting       int64 // subscriptions that Redis has not confirmed yet
 	Subscriptions int64 // (connection, channel) pairs now
 	Backlogged    int64 // connections with a backlog now
 	BacklogBytes  int64 // that all backlogs hold now: a frame counts once, each reference to it 16
@@ -62,7 +63,7 @@ type LoopStats struct {
 type loopCounters struct {
 	_ cpu.CacheLinePad
 
-	connections, sockets, compressing, channels, subscriptions, backlogged, backlogBytes atomic.Int64
+	connections, sockets, compressing, channels, subscriptions, waiting, backlogged, backlogBytes atomic.Int64
 
 	oldest atomic.Int64 // the age of the oldest frame in a backlog, as ages has it
 
@@ -110,7 +111,7 @@ func (l *labelled) snapshot() map[string]uint64 {
 func (n *loopCounters) snapshot() LoopStats {
 	return LoopStats{
 		Connections: n.connections.Load(), Sockets: n.sockets.Load(), Compressing: n.compressing.Load(),
-		Channels: n.channels.Load(), Subscriptions: n.subscriptions.Load(),
+		Channels: n.channels.Load(), Waiting: n.waiting.Load(), Subscriptions: n.subscriptions.Load(),
 		Backlogged: n.backlogged.Load(), BacklogBytes: n.backlogBytes.Load(),
 		Accepted: n.accepted.Load(), Upgraded: n.upgraded.Load(),
 		Refused: n.refused.snapshot(), Closed: n.closed.snapshot(),

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/carillon-ws/carillon/fanout/redis"
 	"github.com/carillon-ws/carillon/gateway/identity"
 	"github.com/carillon-ws/carillon/gateway/server"
 )
@@ -18,6 +19,8 @@ type Settings struct {
 	Origins                                             []string
 	Identity                                            identity.Config
 	Server                                              server.Config
+	RedisTLS                                            redis.TLSFiles
+	Interest                                            redis.Mode
 
 	printConfig bool
 	flags       *flag.FlagSet     // bound to the rest
@@ -55,7 +58,11 @@ func flagTable(cfg *Settings) []flagGroup {
 			{name: "loops", bind: Number(&s.Loops, 0), unset: "one for each CPU", usage: "number of event loops; more loops use more CPUs, but one publication then wakes more CPUs"},
 		}},
 		{"Redis", []flagRow{
-			{name: "redis", bind: text(&cfg.Redis, ""), url: true, unset: "embedded", usage: "URL of the Redis to subscribe to (redis://, rediss:// or unix://); without it the gateway runs an embedded Redis, for trying out"},
+			{name: "redis", bind: text(&cfg.Redis, ""), url: true, unset: "embedded", usage: "URL of the Redis to subscribe to (redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, rediss+sentinel:// or rediss+cluster://); without it the gateway runs an embedded Redis, for trying out"},
+			{name: "redis-ca", bind: text(&cfg.RedisTLS.CA, ""), unset: "those of the system", usage: "PEM file with the certificate authorities that may sign the certificate of Redis"},
+			{name: "redis-cert", bind: text(&cfg.RedisTLS.Cert, ""), usage: "PEM file with the certificate that the gateway shows to Redis; needs -redis-key"},
+			{name: "redis-key", bind: text(&cfg.RedisTLS.Key, ""), usage: "PEM file with the key of that certificate"},
+			{name: "interest", bind: oneOf(&cfg.Interest, redis.Pattern, redis.Dynamic, redis.Sharded), usage: "how the gateway subscribes in Redis: pattern hears all channels, and Redis sends each publication to every gateway; dynamic hears the channels that clients have, and each channel that comes or goes costs Redis a command; sharded does the same on a Cluster of Redis 7, and publishers must use SPUBLISH"},
 		}},
 		{"Identity", []flagRow{
 			{name: "jwt-secret", bind: text(&id.SecretFile, ""), usage: "file with the secret for HS256 tokens, 32 bytes or more; with it clients need a token"},

@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"bytes"
 	"net"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ type Mode int
 const (
 	Pass      Mode = iota // bytes pass both ways; what Blackhole or Reset has ended stays ended
 	Blackhole             // connections are accepted and stay open, bytes vanish; a partition nobody is told of
+	Mute                  // publications do not come, answers to commands do
 	Refuse                // nothing listens, open connections are closed (FIN)
 	Reset                 // connections are reset (RST), new ones as soon as they are accepted
 )
@@ -85,7 +87,7 @@ func (p *Proxy) Set(mode Mode) {
 	}
 	for pr := range p.pairs {
 		switch mode {
-		case Pass:
+		case Pass, Mute:
 		case Blackhole:
 			pr.holed = true
 		case Refuse:
@@ -139,7 +141,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	case Blackhole:
 		pr.holed = true
-	case Pass:
+	case Pass, Mute:
 		server, err := net.Dial("tcp", p.target)
 		if err != nil {
 			pr.reset()
@@ -157,7 +159,7 @@ func (p *Proxy) copy(pr *pair, from, to net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
-		if n > 0 && !p.isHoled(pr) {
+		if n > 0 && !p.swallows(pr, from, buf[:n]) {
 			_, err = to.Write(buf[:n])
 		}
 		if err != nil {
@@ -173,10 +175,12 @@ func (p *Proxy) copy(pr *pair, from, to net.Conn) {
 	delete(p.pairs, pr)
 }
 
-func (p *Proxy) isHoled(pr *pair) bool {
+// swallows reports whether these bytes vanish. Redis answers a command at once, so that they are either answers or
+// publications; answers that come in one read with publications vanish with them.
+func (p *Proxy) swallows(pr *pair, from net.Conn, data []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return pr.holed
+	return pr.holed || p.mode == Mute && from == pr.server && bytes.Contains(data, []byte("message\r\n"))
 }
 
 func (pr *pair) close() {

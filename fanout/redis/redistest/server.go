@@ -1,4 +1,5 @@
-// Package redistest gives tests a real redis-server and a proxy in front of it that can fail in the ways networks do.
+// Package redistest gives tests real redis-servers (one, with Sentinels, or a Cluster) and a proxy in front of one that
+// can fail in the ways networks do.
 //
 // Everything listens on loopback, keeps nothing on disk and ends with the test. Only processes that were started here
 // are signalled, by their pid.
@@ -31,6 +32,8 @@ type Server struct {
 	dir  string
 	addr string
 	args []string
+	pass string // for Do; empty: none
+	conf string // file that a Sentinel is started with; it writes there what it learns
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone
@@ -85,6 +88,13 @@ func (s *Server) Restart() {
 	}
 }
 
+// RestartWith is Restart with other arguments: they may need the server's address.
+func (s *Server) RestartWith(args ...string) {
+	s.tb.Helper()
+	s.args = args
+	s.Restart()
+}
+
 // Stop halts the process with SIGSTOP: the kernel still accepts connections and takes bytes for it, nobody answers.
 func (s *Server) Stop() {
 	s.tb.Helper()
@@ -114,10 +124,14 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
-	s.cmd = exec.Command(path, slices.Concat([]string{
+	args := slices.Concat([]string{
 		"--bind", host, "--port", port, "--unixsocket", s.Socket(),
 		"--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, s.args)...)
+	}, s.args)
+	if s.conf != "" {
+		args = []string{s.conf, "--sentinel"}
+	}
+	s.cmd = exec.Command(path, args...)
 	// No redis-server outlives a test binary that is killed. The signal is tied to the thread that forks, so that the
 	// goroutine below keeps its thread.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -137,7 +151,7 @@ func (s *Server) run() error {
 		}
 		var said strings.Builder
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), "Ready to accept connections") {
+			if strings.Contains(lines.Text(), "Ready to accept connections") || strings.Contains(lines.Text(), "Sentinel ID is") {
 				ready <- nil
 				said.Reset()
 			}
@@ -164,4 +178,29 @@ func (s *Server) run() error {
 		s.Kill()
 		return errors.New("redis-server does not get ready")
 	}
+}
+
+// Do sends one command with redis-cli and returns the answer, errors of Redis too.
+func (s *Server) Do(args ...string) string {
+	s.tb.Helper()
+	out, err := s.try(args...)
+	if err != nil {
+		s.tb.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func (s *Server) try(args ...string) (string, error) {
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "redis-cli", slices.Concat([]string{"-h", host, "-p", port}, args)...)
+	if s.pass != "" {
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+s.pass)
+	}
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
 }

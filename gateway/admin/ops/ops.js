@@ -118,6 +118,18 @@ function showTiles(s, before, ago) {
   draw('backlog-line', lines.backlog)
 }
 
+function showLinks(s, before) {
+  const seconds = before ? (s.at - before.at) / 1000 : 0
+  $('interest').textContent = `${s.redisInterest}${s.waiting > 0 ? ` · ${whole(s.waiting)} subscriptions wait for Redis` : ''}`
+  $('links').replaceChildren(...s.links.map((l) => {
+    const old = before?.links.find((other) => other.link === l.link)
+    const name = l.node && l.node !== l.link ? `${l.link} at ${l.node}` : l.link
+    return row([name, 'text'], [l.up ? 'up' : `down: ${l.error ?? ''}`, l.up ? 'text' : 'text bad'],
+      l.canaryAge === undefined ? ['none', 'warn'] : [`${time(l.canaryAge)} ago`, l.canaryAge > 3 ? 'warn' : ''],
+      whole(l.channels), whole(l.unconfirmed), old && seconds > 0 ? short((l.messages - old.messages) / seconds) : '–', whole(l.reconnects))
+  }))
+}
+
 function showLoops(loops, before, seconds) {
   $('loops').replaceChildren(...loops.map((lp, i) => {
     const rate = (name) => (before && seconds > 0 ? Math.max(0, (lp[name] - before[i][name]) / seconds) : null)
@@ -226,6 +238,7 @@ async function tick() {
     const ago = history.at(-PERCENTILES_OVER) ?? history[0]
     showTiles(s, before, ago)
     showLoops(loops, before && loopsBefore, before ? (s.at - before.at) / 1000 : 0)
+    showLinks(s, before)
     showReasons(s, history[0])
     showWidth(s.width)
     loopsBefore = loops
