@@ -58,6 +58,7 @@ type names struct {
 	on        int      // names that Redis sends publications of
 	restoring int      // names that were wanted when the link came, and are not on yet
 	restored  bool     // none is left, and their gap has been told
+	again     bool     // an earlier link was restored: what is confirmed now is so again
 	canary    string   // channel to be asked for as the canary; empty: none
 
 	resubscribed, refused, moved uint64
@@ -229,7 +230,7 @@ func (n *names) next(now time.Time, sink fanout.Sink) (w work) {
 		w.wakeAt = n.due[0].at
 	}
 	if w.lk != nil && n.restoring == 0 && !n.restored && len(n.look) == 0 {
-		n.restored, w.finished, w.gaps = true, true, nil
+		n.restored, n.again, w.finished, w.gaps = true, true, true, nil
 		if n.sharded {
 			for channel, st := range n.all {
 				if st&on != 0 {
@@ -338,7 +339,9 @@ func (n *names) answered(verb, channel string, sink fanout.Sink) (gap bool) {
 	n.all[channel] = st&(waits|alone) | on
 	if st&restores != 0 {
 		n.restoring--
-		n.resubscribed++
+		if n.again {
+			n.resubscribed++
+		}
 		if n.restoring == 0 {
 			n.wake()
 		}

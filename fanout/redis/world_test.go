@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -299,8 +300,12 @@ func (w *world) verdict() (missing int, gaps map[string]int) {
 			w.tb.Errorf(format, args...)
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.mu.Lock() // not together with a loop's lock: a client that is told asks for the next number
+	unsure := make(map[string]map[int64]bool, len(w.unsure))
+	for channel, numbers := range w.unsure {
+		unsure[channel] = maps.Clone(numbers)
+	}
+	w.mu.Unlock()
 	for _, lp := range w.loops {
 		lp.mu.Lock()
 		for channel, c := range lp.clients {
@@ -318,7 +323,7 @@ func (w *world) verdict() (missing int, gaps map[string]int) {
 				}
 				lost := 0
 				for n := last + 1; n < e.number; n++ {
-					if !w.unsure[channel][n] {
+					if !unsure[channel][n] {
 						lost++
 					}
 				}
