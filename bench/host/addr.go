@@ -44,7 +44,11 @@ func OwnAddrs(n int) ([]string, error) {
 		switch {
 		case err == nil:
 			addrs = append(addrs, addr)
-			if err := l.Close(); err != nil {
+			// A process that is being started meanwhile holds a copy of the descriptor until it runs its program.
+			syscall.ForkLock.RLock()
+			err := l.Close()
+			syscall.ForkLock.RUnlock()
+			if err != nil {
 				return nil, err
 			}
 		case !errors.Is(err, syscall.EADDRINUSE): // somebody who listens on all addresses has that port: take the next

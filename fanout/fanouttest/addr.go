@@ -46,7 +46,7 @@ func Addr(tb testing.TB) string {
 		l, err := net.Listen("tcp", addr)
 		switch {
 		case err == nil:
-			if err := l.Close(); err != nil {
+			if err := Free(l); err != nil {
 				tb.Fatal(err)
 			}
 			return addr
@@ -54,6 +54,14 @@ func Addr(tb testing.TB) string {
 			tb.Fatalf("listen for a free port: %v", err)
 		}
 	}
+}
+
+// Free closes a listener. Its address is free when Free returns. After a plain Close it may not be: a process that is being
+// started meanwhile holds a copy of every descriptor until it runs its program.
+func Free(l net.Listener) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return l.Close()
 }
 
 // claimedIP is an IP address that this process has for itself.

@@ -79,7 +79,7 @@ func (p *Proxy) Set(mode Mode) {
 	p.mode = mode
 	if mode == Refuse {
 		if p.listener != nil {
-			_ = p.listener.Close()
+			_ = fanouttest.Free(p.listener)
 			p.listener = nil
 		}
 	} else if p.listener == nil {

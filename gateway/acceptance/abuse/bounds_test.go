@@ -1,9 +1,11 @@
 package abuse
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -241,24 +243,54 @@ func silentRedis(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// answerSubscriber confirms subscriptions and answers pings. To a publication it says nothing.
 func answerSubscriber(conn net.Conn) {
-	const pattern = "notifications:*"
-	buf := make([]byte, 4096)
+	in := bufio.NewReader(conn)
 	for {
-		n, err := conn.Read(buf)
+		command, err := readCommand(in)
 		if err != nil {
 			return
 		}
-		switch asked := strings.ToLower(string(buf[:n])); {
-		case strings.Contains(asked, "psubscribe"):
-			_, err = fmt.Fprintf(conn, "*3\r\n$10\r\npsubscribe\r\n$%d\r\n%s\r\n:1\r\n", len(pattern), pattern)
-		case strings.Contains(asked, "ping"):
+		switch name := strings.ToLower(command[0]); name {
+		case "psubscribe", "subscribe":
+			for i, channel := range command[1:] {
+				_, err = fmt.Fprintf(conn, "*3\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n:%d\r\n", len(name), name, len(channel), channel, i+1)
+			}
+		case "ping":
 			_, err = conn.Write([]byte("*2\r\n$4\r\npong\r\n$0\r\n\r\n"))
-		case strings.Contains(asked, "hello"):
+		case "hello":
 			_, err = conn.Write([]byte("-ERR unknown command\r\n"))
 		}
 		if err != nil {
 			return
 		}
 	}
+}
+
+// readCommand reads a command of Redis: an array of strings.
+func readCommand(in *bufio.Reader) (words []string, err error) {
+	length := func(kind string) (n int, err error) {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		_, err = fmt.Sscanf(line, kind+"%d", &n)
+		return n, err
+	}
+	n, err := length("*")
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("a command of %d words: %w", n, err)
+	}
+	for range n {
+		size, err := length("$")
+		if err != nil {
+			return nil, err
+		}
+		word := make([]byte, size+2)
+		if _, err := io.ReadFull(in, word); err != nil {
+			return nil, err
+		}
+		words = append(words, string(word[:size]))
+	}
+	return words, nil
 }
