@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 )
 
 // Index is one loop's table of channels and their subscribers. C is what the loop needs to write to a connection. It is
@@ -62,9 +61,6 @@ func (ix *Index[C]) Channels() int { return len(ix.byName) }
 
 // Subscriptions returns the number of (connection, channel) pairs.
 func (ix *Index[C]) Subscriptions() int { return ix.subs.Live() }
-
-// All yields the name of each channel with a subscriber, in no order. The Index must not change meanwhile.
-func (ix *Index[C]) All() iter.Seq[string] { return maps.Keys(ix.byName) }
 
 // Subscribers returns how many subscribers the channel has.
 func (ix *Index[C]) Subscribers(name string) int {
