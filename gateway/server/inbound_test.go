@@ -91,11 +91,28 @@ func TestUnfinishedRequestsAreBoundedInAll(t *testing.T) {
 	bystander.write(head)
 	holds(t, s, 4000)
 	var all []*peer
-	for range attackers {
+	attack := func() {
 		p := dialFrom(t, s, "127.0.0.3")
 		p.write(head)
 		all = append(all, p)
 	}
+	for range attackers - 1 {
+		attack()
+	}
+	eventually(t, "all heads are read", func() bool { // one loop can be slower than the other
+		unread := 0
+		for _, lp := range s.loops {
+			onLoop(t, lp, func() {
+				for slot := uint32(1); slot <= lp.conns.used; slot++ {
+					if c := lp.conns.at(slot); c.state == stateOpening && c.flags&flagAsked == 0 {
+						unread++
+					}
+				}
+			})
+		}
+		return unread == 0 && s.Stats().Loops[0].Accepted+s.Stats().Loops[1].Accepted == attackers
+	})
+	attack() // the newest
 	eventually(t, "the oldest are refused", func() bool { return refusedAs(s, "inbound_full") > attackers/2 })
 	eventually(t, "no more is held than may be", func() bool { return s.Stats().InboundBytes <= limit })
 	if r := all[0].wantStatus(http.StatusServiceUnavailable); r.Header.Get("Retry-After") == "" {
